@@ -1,0 +1,172 @@
+#include "memory/guest_memory.h"
+
+#include <sys/mman.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace doppel {
+namespace {
+
+constexpr std::uint64_t huge_page_size = 2 << 20;
+constexpr std::uint64_t small_segment_bytes = 64 * page_size;
+alignas(page_size) constexpr std::byte zero_page[page_size] = {};
+
+}  // namespace
+
+Result<std::shared_ptr<Segment>> Segment::create(std::uint64_t bytes) {
+  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (data == MAP_FAILED) return error("cannot reserve {} bytes of host memory: {}", bytes, std::strerror(errno));
+  if (bytes >= huge_page_size) madvise(data, bytes, MADV_HUGEPAGE);
+  madvise(data, bytes, MADV_DONTDUMP);
+  return std::shared_ptr<Segment>(new Segment(static_cast<std::byte*>(data), bytes));
+}
+
+Segment::~Segment() { munmap(data_, size_); }
+
+Layer::Layer(std::uint64_t pages, std::byte* flat)
+    : pages_(pages), flat_(flat), chunks_(flat ? 0 : (pages + chunk_pages - 1) / chunk_pages) {}
+
+Layer::~Layer() {
+  for (auto& chunk : chunks_) delete chunk.load(std::memory_order_relaxed);
+}
+
+void Layer::put(std::uint64_t page, std::byte* bytes) {
+  auto& slot = chunks_[page / chunk_pages];
+  auto* chunk = slot.load(std::memory_order_relaxed);
+  if (!chunk) slot.store(chunk = new Chunk, std::memory_order_release);
+  if (!chunk->page[page % chunk_pages].exchange(bytes, std::memory_order_release)) count_++;
+}
+
+GuestMemory::GuestMemory(std::uint64_t base, std::uint64_t size, std::shared_ptr<Layer> layer)
+    : base_(base), size_(size), private_(std::move(layer)), dirty_(((size >> page_shift) + 63) / 64) {}
+
+Result<std::unique_ptr<GuestMemory>> GuestMemory::create(std::uint64_t base, std::uint64_t size) {
+  if (size == 0 || size % page_size != 0) return error("a memory of {} bytes is not a positive multiple of 4096", size);
+  auto segment = Segment::create(size);
+  if (!segment) return segment.failure();
+  auto layer = std::make_shared<Layer>(size >> page_shift, (*segment)->data());
+  layer->segments.push_back(*segment);
+  return std::unique_ptr<GuestMemory>(new GuestMemory(base, size, std::move(layer)));
+}
+
+const std::byte* GuestMemory::find(std::uint64_t page) const {
+  for (const Layer* layer = private_.get(); layer; layer = layer->parent.get())
+    if (const auto* bytes = layer->find(page)) return bytes;
+  return zero_page;
+}
+
+const std::byte* GuestMemory::page_for_read(std::uint64_t address) { return find(index(address)); }
+
+void GuestMemory::mark_dirty(std::uint64_t page) {
+  auto& word = dirty_[page / 64];
+  const auto bit = 1ULL << (page % 64);
+  if (!(word.load(std::memory_order_relaxed) & bit)) word.fetch_or(bit, std::memory_order_relaxed);
+}
+
+std::byte* GuestMemory::allocate_frame() {
+  if (free_bytes_ == 0) {
+    auto segment = Segment::create(small_segment_bytes);
+    if (!segment) throw std::bad_alloc();  // the host has no address space left: no state of ours can go on
+    private_->segments.push_back(*segment);
+    free_ = (*segment)->data();
+    free_bytes_ = small_segment_bytes;
+  }
+  free_bytes_ -= page_size;
+  return std::exchange(free_, free_ + page_size);
+}
+
+std::byte* GuestMemory::page_for_write(std::uint64_t address) {
+  const auto page = index(address);
+  auto* bytes = private_->find(page);
+  if (!bytes) {
+    std::lock_guard guard(lock_);
+    bytes = private_->find(page);
+    if (!bytes) {
+      bytes = allocate_frame();
+      std::memcpy(bytes, find(page), page_size);
+      private_->put(page, bytes);
+      generation_.fetch_add(1, std::memory_order_acq_rel);
+    }
+  }
+  mark_dirty(page);
+  return bytes;
+}
+
+bool GuestMemory::read(std::uint64_t address, void* out, std::uint64_t length) {
+  if (!contains(address, length)) return false;
+  auto* to = static_cast<std::byte*>(out);
+  while (length > 0) {
+    const auto offset = (address - base_) & page_mask;
+    const auto part = std::min(length, page_size - offset);
+    std::memcpy(to, page_for_read(address) + offset, part);
+    address += part, to += part, length -= part;
+  }
+  return true;
+}
+
+bool GuestMemory::write(std::uint64_t address, const void* data, std::uint64_t length) {
+  if (!contains(address, length)) return false;
+  if (observer_) observer_(address, length);
+  const auto* from = static_cast<const std::byte*>(data);
+  while (length > 0) {
+    const auto offset = (address - base_) & page_mask;
+    const auto part = std::min(length, page_size - offset);
+    std::memcpy(page_for_write(address) + offset, from, part);
+    address += part, from += part, length -= part;
+  }
+  return true;
+}
+
+bool GuestMemory::fill(std::uint64_t address, std::uint8_t value, std::uint64_t length) {
+  if (!contains(address, length)) return false;
+  if (observer_) observer_(address, length);
+  while (length > 0) {
+    const auto offset = (address - base_) & page_mask;
+    const auto part = std::min(length, page_size - offset);
+    std::memset(page_for_write(address) + offset, value, part);
+    address += part, length -= part;
+  }
+  return true;
+}
+
+std::unique_ptr<GuestMemory> GuestMemory::fork() {
+  const auto pages = size_ >> page_shift;
+  const std::shared_ptr<const Layer> frozen = private_;
+  const auto fresh = [&] {
+    auto layer = std::make_shared<Layer>(pages);
+    layer->parent = frozen;
+    return layer;
+  };
+  private_ = fresh();
+  free_bytes_ = 0;
+  generation_.fetch_add(1, std::memory_order_acq_rel);
+  return std::unique_ptr<GuestMemory>(new GuestMemory(base_, size_, fresh()));
+}
+
+std::uint64_t GuestMemory::hash() {
+  auto* state = XXH3_createState();
+  XXH3_64bits_reset(state);
+  for (std::uint64_t page = 0; page < size_ >> page_shift; page++) XXH3_64bits_update(state, find(page), page_size);
+  const auto hash = XXH3_64bits_digest(state);
+  XXH3_freeState(state);
+  return hash;
+}
+
+std::vector<std::uint64_t> GuestMemory::dirty_pages() const {
+  std::vector<std::uint64_t> pages;
+  for (std::size_t word = 0; word < dirty_.size(); word++)
+    for (auto bits = dirty_[word].load(std::memory_order_relaxed); bits; bits &= bits - 1)
+      pages.push_back(base_ + ((word * 64 + __builtin_ctzll(bits)) << page_shift));
+  return pages;
+}
+
+void GuestMemory::clear_dirty() {
+  for (auto& word : dirty_) word.store(0, std::memory_order_relaxed);
+}
+
+std::uint64_t GuestMemory::private_pages() const { return private_->count(); }
+
+}  // namespace doppel

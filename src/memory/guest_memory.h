@@ -1,0 +1,129 @@
+#pragma once
+// A machine's memory as a value (ARCHITECTURE, law 2): immutable shared layers of 4 KiB pages under one private layer.
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+
+namespace doppel {
+
+inline constexpr std::uint64_t page_shift = 12;
+inline constexpr std::uint64_t page_size = 1 << page_shift;
+inline constexpr std::uint64_t page_mask = page_size - 1;
+
+/// A run of host memory that pages live in: anonymous, in large host pages where the kernel gives them. Shared by every
+/// layer that refers to one of its pages; once a layer with pages in it is frozen, those pages are never written again.
+class Segment {
+ public:
+  /// Reserves `bytes` (a multiple of page_size) of zeros; nothing is resident until touched.
+  static Result<std::shared_ptr<Segment>> create(std::uint64_t bytes);
+  ~Segment();
+  Segment(const Segment&) = delete;
+  std::byte* data() const { return data_; }
+  std::uint64_t size() const { return size_; }
+
+ private:
+  Segment(std::byte* data, std::uint64_t size) : data_(data), size_(size) {}
+  std::byte* data_;
+  std::uint64_t size_;
+};
+
+/// One layer: for each page that it holds, where its bytes are. Sparse, by chunks of 512 pages (2 MiB of guest memory), or flat:
+/// all pages in address order in one segment, which is how the bottom layer of every machine begins.
+class Layer {
+ public:
+  static constexpr std::uint64_t chunk_pages = 512;
+  explicit Layer(std::uint64_t pages, std::byte* flat = nullptr);
+  ~Layer();
+  Layer(const Layer&) = delete;
+  /// The page's bytes, or null when this layer does not hold it. Safe while another thread puts.
+  std::byte* find(std::uint64_t page) const {
+    if (flat_) return flat_ + (page << page_shift);
+    const auto* chunk = chunks_[page / chunk_pages].load(std::memory_order_acquire);
+    return chunk ? chunk->page[page % chunk_pages].load(std::memory_order_acquire) : nullptr;
+  }
+  /// One thread at a time.
+  void put(std::uint64_t page, std::byte* bytes);
+  std::uint64_t count() const { return flat_ ? pages_ : count_; }
+
+  std::shared_ptr<const Layer> parent;             // what this layer lies on; null for the bottom
+  std::vector<std::shared_ptr<Segment>> segments;  // what keeps the pages alive
+
+ private:
+  struct Chunk {
+    std::atomic<std::byte*> page[chunk_pages] = {};
+  };
+  std::uint64_t pages_;
+  std::byte* flat_;
+  std::vector<std::atomic<Chunk*>> chunks_;
+  std::uint64_t count_ = 0;
+};
+
+/// Guest-physical RAM of one machine: `size` bytes at guest-physical address `base`.
+///
+/// All functions take guest-physical addresses and are safe from any thread; concurrent plain accesses to the same bytes
+/// race as they do on hardware. Devices use read, write, fill and for_each_span only; page pointers are for the CPU.
+class GuestMemory {
+ public:
+  /// `size` in bytes, a multiple of page_size. Fails with a sentence when the host cannot hold it.
+  static Result<std::unique_ptr<GuestMemory>> create(std::uint64_t base, std::uint64_t size);
+
+  std::uint64_t base() const { return base_; }
+  std::uint64_t size() const { return size_; }
+  bool contains(std::uint64_t address, std::uint64_t length) const {
+    return address >= base_ && address - base_ <= size_ && length <= size_ - (address - base_);
+  }
+
+  /// The bytes of the page that holds `address` (contains() must hold). Valid until the page is next copied on write, which
+  /// the generation tells; never to be written through.
+  const std::byte* page_for_read(std::uint64_t address);
+  /// The same for writing: the page becomes private and is marked dirty.
+  std::byte* page_for_write(std::uint64_t address);
+  /// Changes whenever a page pointer given out before may be stale (a copy on write replaced a page that was readable).
+  std::uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
+
+  /// Copies out of or into guest memory; false, with nothing done, when the range is not all RAM.
+  [[nodiscard]] bool read(std::uint64_t address, void* out, std::uint64_t length);
+  [[nodiscard]] bool write(std::uint64_t address, const void* data, std::uint64_t length);
+  [[nodiscard]] bool fill(std::uint64_t address, std::uint8_t value, std::uint64_t length);
+
+  /// Runs `before` for each granule range that write() and fill() are about to change (to break reservations).
+  void set_write_observer(std::function<void(std::uint64_t address, std::uint64_t length)> before) {
+    observer_ = std::move(before);
+  }
+
+  /// An independent copy as of now: this machine's private layer is frozen and shared, both get a new empty one. The
+  /// machine must not be running.
+  std::unique_ptr<GuestMemory> fork();
+
+  /// XXH3 of all bytes in address order: equal contents give equal hashes, however they are layered.
+  std::uint64_t hash();
+  /// Pages written since the last clear_dirty(), in ascending order, as guest-physical addresses.
+  std::vector<std::uint64_t> dirty_pages() const;
+  void clear_dirty();
+  std::uint64_t private_pages() const;
+
+ private:
+  GuestMemory(std::uint64_t base, std::uint64_t size, std::shared_ptr<Layer> layer);
+  std::byte* allocate_frame();
+  std::uint64_t index(std::uint64_t address) const { return (address - base_) >> page_shift; }
+  const std::byte* find(std::uint64_t page) const;
+  void mark_dirty(std::uint64_t page);
+
+  std::uint64_t base_, size_;
+  std::mutex lock_;  // guards the private layer's growth
+  std::shared_ptr<Layer> private_;
+  std::byte* free_ = nullptr;  // the rest of the newest segment
+  std::uint64_t free_bytes_ = 0;
+  std::vector<std::atomic<std::uint64_t>> dirty_;
+  std::atomic<std::uint64_t> generation_ = 0;
+  std::function<void(std::uint64_t, std::uint64_t)> observer_;
+};
+
+}  // namespace doppel

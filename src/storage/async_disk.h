@@ -1,0 +1,39 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/event_loop.h"
+#include "storage/disk.h"
+
+namespace doppel {
+
+/// One request to a disk. The buffer belongs to the requester and stays until done: it is never guest memory (law 7).
+struct DiskRequest {
+  enum class Kind : std::uint8_t { read, write, flush, discard, write_zeroes };
+  Kind kind = Kind::read;
+  bool may_unmap = false;  // write_zeroes only
+  std::uint64_t offset = 0, length = 0;
+  std::span<std::byte> buffer;  // read and write: `length` bytes
+  std::function<void(bool ok)> done;
+};
+
+/// Requests to a disk off the hart's thread. submit() is called under the device lock and does not block; `done` runs later
+/// under the device lock, never from inside submit(). Order between requests in flight is free, but a flush covers every
+/// write that was done before it was submitted.
+class AsyncDisk {
+ public:
+  virtual ~AsyncDisk() = default;
+  virtual void submit(DiskRequest request) = 0;
+  virtual Disk& disk() = 0;
+};
+
+/// Through io_uring for raw files where the kernel has it, otherwise (and for other formats) a few threads that end with
+/// the object. `done` runs on `loop`. The destructor waits for what is in flight, without calling `done`.
+/// `allow_uring` false is the fallback everywhere (tests).
+std::unique_ptr<AsyncDisk> make_async_disk(std::unique_ptr<Disk> disk, EventLoop& loop, bool allow_uring = true);
+
+}  // namespace doppel

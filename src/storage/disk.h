@@ -1,0 +1,54 @@
+#pragma once
+// Disk images as byte arrays, whatever format is behind.
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "base/result.h"
+
+namespace doppel {
+
+/// One open disk image. Functions may be called from several threads at once, for disjoint or overlapping ranges; overlapping
+/// concurrent writes land in some order, sector by sector. Offsets and lengths are bytes; the caller keeps them inside size().
+class Disk {
+ public:
+  virtual ~Disk() = default;
+  virtual std::uint64_t size() const = 0;
+  virtual bool read_only() const = 0;
+  virtual std::string_view format() const = 0;  // "raw", "qcow2", "overlay"
+  virtual Result<void> read(std::uint64_t offset, std::span<std::byte> out) = 0;
+  virtual Result<void> write(std::uint64_t offset, std::span<const std::byte> data) = 0;
+  /// Everything written before is durable when it returns (fdatasync).
+  virtual Result<void> flush() = 0;
+  /// The range may read as zeros afterwards and its space is given back where the format can (punching holes).
+  virtual Result<void> discard(std::uint64_t offset, std::uint64_t length) = 0;
+  /// The range reads as zeros afterwards.
+  virtual Result<void> write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_unmap) = 0;
+  /// The descriptor behind, where byte N of the disk is byte N of the file (raw), so that io_uring can go straight to it; else -1.
+  virtual int direct_descriptor() const { return -1; }
+};
+
+/// What a user wrote after --disk.
+struct DiskSpec {
+  std::string path;
+  bool read_only = false;
+  bool snapshot = false;  // writes go to a private overlay that is thrown away
+  std::string format;     // "raw", "qcow2", or empty: look at the file's first bytes
+};
+
+/// Parses FILE[,ro][,snapshot][,format=raw|qcow2]; a comma in FILE is written twice.
+Result<DiskSpec> parse_disk_spec(const std::string& text);
+
+/// Opens a disk. A qcow2 that is to be written gets an overlay of Doppel's own beside it (PATH.overlay), reused when it is
+/// there already; with `snapshot`, an unnamed temporary one. A raw file that is written is locked against a second writer.
+Result<std::unique_ptr<Disk>> open_disk(const DiskSpec& spec);
+
+/// Copies the image `from` into a new file `to` in `format` ("raw" or "qcow2"), sparse, through a temporary file that is
+/// renamed when complete. `progress` gets bytes done and all bytes.
+Result<void> convert_disk(const DiskSpec& from, const std::string& to, const std::string& format,
+                          const std::function<void(std::uint64_t, std::uint64_t)>& progress);
+
+}  // namespace doppel
