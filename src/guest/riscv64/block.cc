@@ -1,0 +1,91 @@
+#include "guest/riscv64/block.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "guest/riscv64/decode.h"
+#include "guest/riscv64/interpret.h"
+
+namespace doppel::riscv64 {
+namespace {
+
+Instruction fetch(const std::byte* bytes, std::size_t length) {
+  std::uint32_t bits = 0;
+  std::memcpy(&bits, bytes, std::min<std::size_t>(length, 4));
+  return decode(bits);
+}
+
+/// How many instructions from an LR to its SC when nothing between them accesses memory and control only falls through;
+/// 0 when there is no such SC near (reservation.h).
+std::int32_t distance_to_store_conditional(const std::byte* bytes, std::size_t length) {
+  for (std::int32_t distance = 1; distance <= 16 && length >= 4; distance++) {
+    const auto instruction = fetch(bytes, length);
+    if (instruction.length > length) return 0;
+    if (instruction.op == Opcode::sc_w || instruction.op == Opcode::sc_d) return distance;
+    if (!register_only(instruction.op)) return 0;
+    bytes += instruction.length, length -= instruction.length;
+  }
+  return 0;
+}
+
+}  // namespace
+
+void decode_block(const std::byte* bytes, std::size_t length, std::uint64_t physical, Block& block, std::vector<Op>& ops) {
+  ops.clear();
+  std::size_t offset = 0;
+  while (ops.size() < Block::max_ops && length - offset >= 2) {
+    const auto instruction = fetch(bytes + offset, length - offset);
+    if (instruction.length > length - offset) break;  // goes on in the next page
+    Op op{.handler = handler_of(instruction.op),
+          .imm = instruction.imm,
+          .bits = instruction.bits,
+          .offset = std::uint16_t(offset),
+          .length = instruction.length,
+          .rd = writes_integer_register(instruction.op) && instruction.rd == 0 ? std::uint8_t(32) : instruction.rd,
+          .rs1 = instruction.rs1,
+          .rs2 = instruction.rs2,
+          .rs3 = instruction.rs3,
+          .rm = instruction.rm};
+    offset += instruction.length;
+    if (instruction.op == Opcode::lr_w || instruction.op == Opcode::lr_d)
+      op.imm = distance_to_store_conditional(bytes + offset, length - offset);
+    ops.push_back(op);
+    if (ends_block(instruction.op)) break;
+  }
+  block.physical = physical;
+  block.count = std::uint32_t(ops.size());
+  block.bytes = std::uint32_t(offset);
+  ops.push_back({.handler = fall_through_handler(), .offset = std::uint16_t(offset)});
+}
+
+Block* BlockCache::add(const Block& block, const std::vector<Op>& ops) {
+  if (slab_left_ < ops.size()) {
+    slabs_.push_back(std::make_unique<Op[]>(ops_a_slab));
+    slab_left_ = ops_a_slab;
+  }
+  auto* place = slabs_.back().get() + (ops_a_slab - slab_left_);
+  std::copy(ops.begin(), ops.end(), place);
+  slab_left_ -= ops.size();
+  ops_used_ += ops.size();
+  auto* stored = find(block.physical);
+  if (!stored) {
+    stored = &blocks_.emplace_back();
+    auto& bucket = buckets_[index(block.physical)];
+    stored->next = bucket;
+    bucket = stored;
+  }
+  auto* next = stored->next;
+  *stored = block;
+  stored->ops = place;
+  stored->next = next;
+  return stored;
+}
+
+void BlockCache::clear() {
+  std::fill(buckets_.begin(), buckets_.end(), nullptr);
+  blocks_.clear();
+  slabs_.clear();
+  ops_used_ = slab_left_ = 0;
+}
+
+}  // namespace doppel::riscv64

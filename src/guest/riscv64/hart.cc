@@ -1,0 +1,208 @@
+#include "guest/riscv64/hart.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "guest/riscv64/decode.h"
+#include "guest/riscv64/interpret.h"
+
+namespace doppel::riscv64 {
+namespace {
+
+// How many instructions may pass between two looks at the clock: some 10 to 20 microseconds.
+constexpr std::uint64_t clock_slice = 2048;
+
+}  // namespace
+
+Hart::Hart(const HartConfig& config, GuestMemory& memory, MmioDoor& door, ReservationTable& reservations, HartEnvironment& environment)
+    : config_(config), memory_(memory), door_(door), reservations_(reservations), environment_(environment) {
+  for (auto& view : views_) view = std::make_unique<View>();
+  state_.hartid = config.id;
+  part_.ops = part_ops_.data();
+  update_views();
+}
+
+void Hart::reset(std::uint64_t pc, Privilege privilege, std::uint64_t a0, std::uint64_t a1) {
+  state_ = {};
+  state_.hartid = config_.id;
+  state_.pc = pc;
+  state_.privilege = std::uint8_t(privilege);
+  state_.x[10] = a0;
+  state_.x[11] = a1;
+  mtimecmp_ = ~0ULL;
+  software_ = false;
+  restore();
+}
+
+void Hart::restore() {
+  reservation_ = {};
+  mtimecmp_ = std::min(mtimecmp_.load(), state_.mtimecmp);
+  flush_translations();
+  flush_instructions();
+  blocks_.clear();
+  update_views();
+}
+
+void Hart::update_views() {
+  const auto now = privilege();
+  const bool sum = state_.mstatus & status::sum;
+  auto& fetch = view_of(now, false);
+  fetch_ = &fetch.tlb;
+  jumps_ = &fetch.jumps;
+  data_ = &view_of(data_privilege(), sum).tlb;
+}
+
+void Hart::flush_translations() {
+  counters_.tlb_flushes++;
+  for (auto& view : views_) view->flush();
+}
+
+void Hart::flush_translations(std::uint64_t address, std::uint64_t length) {
+  if (length == 0 || length > 64 * page_size) return flush_translations();
+  counters_.tlb_flushes++;
+  for (auto& view : views_) {
+    for (std::uint64_t done = 0; done < length; done += page_size) view->tlb.flush_page(address + done);
+    view->tlb.flush_page(address + length - 1);
+    view->jumps.fill({});
+  }
+}
+
+void Hart::flush_instructions() {
+  decode_epoch_++;
+  for (auto& view : views_) view->jumps.fill({});
+}
+
+void Hart::forbid_stores(std::uint64_t physical_page) {
+  for (auto& view : views_) view->tlb.forbid_stores(physical_page);
+}
+
+std::uint64_t Hart::steps() const { return state_.steps + (slice_ - budget_) - ahead_; }
+
+Hart::Stop Hart::run(std::uint64_t instructions) {
+  const auto end = state_.steps + instructions;
+  while (true) {
+    if (attention_.exchange(false, std::memory_order_acq_rel)) {
+      environment_.safepoint(*this);
+      if (stop_.exchange(false, std::memory_order_relaxed)) return Stop::asked;
+    }
+    update_timers();
+    if (state_.waiting) {
+      if (!(pending() & state_.mie)) {
+        counters_.waits++;
+        return Stop::waiting;
+      }
+      state_.waiting = 0;
+    }
+    take_interrupt();
+    if (state_.steps >= end) return Stop::budget;
+    execute(std::min(end - state_.steps, clock_slice));
+    if (std::exchange(pause_, false)) return Stop::pause;
+  }
+}
+
+void Hart::execute(std::uint64_t slice) {
+  slice_ = budget_ = slice;
+  while (budget_ > 0 && !attention_.load(std::memory_order_relaxed)) {
+    const auto* block = find_block(state_.pc);
+    if (!block) continue;  // the fetch trapped
+    if (block->count > budget_)
+      run_part(*block, state_.pc, budget_);
+    else
+      run_block(*block, state_.pc);
+  }
+  state_.steps += slice_ - budget_;
+  counters_.instructions += slice_ - budget_;
+  slice_ = budget_ = 0;
+}
+
+void Hart::run_block(const Block& block, std::uint64_t pc) {
+  block_ = &block;
+  block_pc_ = pc;
+  budget_ -= block.count;
+  block.ops->handler(*this, block.ops);
+}
+
+void Hart::run_part(const Block& block, std::uint64_t pc, std::uint64_t count) {
+  std::copy_n(block.ops, count, part_ops_.begin());
+  const auto& next = block.ops[count];
+  part_ops_[count] = {.handler = fall_through_handler(), .offset = next.offset};
+  part_.count = std::uint32_t(count);
+  part_.physical = block.physical;
+  run_block(part_, pc);
+}
+
+bool Hart::same_bytes(const Block& block) {
+  const auto* bytes = memory_.page_for_read(block.physical) + (block.physical & page_mask);
+  for (std::uint32_t i = 0; i < block.count; i++)
+    if (std::memcmp(bytes + block.ops[i].offset, &block.ops[i].bits, block.ops[i].length) != 0) return false;
+  return true;
+}
+
+/// The block at virtual address `pc`; null when fetching it trapped.
+const Block* Hart::find_block(std::uint64_t pc) {
+  const auto fetch_fault = [&](Cause cause, std::uint64_t at) {
+    counters_.exceptions++;
+    budget_--, state_.unretired++;
+    trap(std::uint64_t(cause), at, pc);
+    return nullptr;
+  };
+  auto& jump = (*jumps_)[jump_index(pc)];
+  if (jump.pc == pc) return jump.block;
+  std::uint64_t physical;
+  const auto& entry = fetch_->at(pc);
+  if (entry.fetch == (pc & ~page_mask)) {
+    physical = (entry.physical & ~page_mask) | (pc & page_mask);
+  } else {
+    Translation translation;
+    Cause fault;
+    if (!translate(pc, Access::fetch, privilege(), translation, fault)) return fetch_fault(fault, pc);
+    physical = translation.physical;
+    if (!memory_.contains(physical, 2) || !pmp_allows(physical, 2, Access::fetch, privilege()))
+      return fetch_fault(Cause::instruction_access_fault, pc);
+    fill_tlb(pc, Access::fetch, translation, privilege());
+  }
+  auto* block = blocks_.find(physical);
+  if (block && block->epoch != decode_epoch_) {
+    if (same_bytes(*block))
+      block->epoch = decode_epoch_;
+    else
+      block = nullptr;
+  }
+  if (!block) {
+    const auto offset = physical & page_mask;
+    const auto* bytes = memory_.page_for_read(physical) + offset;
+    std::uint16_t first;
+    std::memcpy(&first, bytes, sizeof first);
+    if (offset == page_size - 2 && instruction_length(first) == 4) {
+      Translation translation;
+      Cause fault;
+      if (!translate(pc + 2, Access::fetch, privilege(), translation, fault)) return fetch_fault(fault, pc + 2);
+      if (!memory_.contains(translation.physical, 2) || !pmp_allows(translation.physical, 2, Access::fetch, privilege()))
+        return fetch_fault(Cause::instruction_access_fault, pc + 2);
+      return decode_across_pages(physical, translation.physical);
+    }
+    if (blocks_.full()) {
+      blocks_.clear();
+      for (auto& view : views_) view->jumps.fill({});
+    }
+    Block fresh;
+    decode_block(bytes, page_size - offset, physical, fresh, across_ops_);
+    fresh.epoch = decode_epoch_;
+    block = blocks_.add(fresh, across_ops_);
+    counters_.blocks_decoded++;
+  }
+  // Where memory protection is finer than pages the TLB has no entry, and each block is checked again.
+  if (fetch_->at(pc).fetch == (pc & ~page_mask)) jump = {pc, block};
+  return block;
+}
+
+const Block* Hart::decode_across_pages(std::uint64_t first, std::uint64_t second) {
+  std::byte bytes[4];
+  std::memcpy(bytes, memory_.page_for_read(first) + (first & page_mask), 2);
+  std::memcpy(bytes + 2, memory_.page_for_read(second) + (second & page_mask), 2);
+  decode_block(bytes, sizeof bytes, first, across_, across_ops_);
+  across_.ops = across_ops_.data();
+  return &across_;
+}
+
+}  // namespace doppel::riscv64

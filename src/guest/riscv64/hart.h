@@ -1,0 +1,282 @@
+#pragma once
+// A RISC-V hart: architectural state and the interpreter that runs it. An object, not a thread: run() may be called from any
+// one thread at a time.
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <utility>
+
+#include "guest/riscv64/block.h"
+#include "guest/riscv64/hart_state.h"
+#include "guest/riscv64/reservation.h"
+#include "guest/riscv64/tlb.h"
+#include "memory/guest_memory.h"
+#include "memory/mmio.h"
+
+namespace doppel::riscv64 {
+
+class Hart;
+
+/// What a hart needs from the machine that it is part of.
+class HartEnvironment {
+ public:
+  virtual ~HartEnvironment() = default;
+  /// The time CSR: ticks of the board's timebase.
+  virtual std::uint64_t ticks(const Hart& hart) = 0;
+  /// An ECALL from S-mode in a machine without firmware (HartConfig::host_sbi): arguments and results are in the registers.
+  virtual void supervisor_call(Hart& hart) = 0;
+  /// Runs `action` while no other hart of the machine executes. Called by a running hart, without the device lock.
+  virtual void exclusive(Hart& hart, const std::function<void()>& action) = 0;
+  /// Called by a running hart between blocks when attention was asked for: lets an exclusive action of another hart run.
+  virtual void safepoint(Hart& hart) = 0;
+  /// An interrupt became pending for a hart that may be waiting: let it run again. Any thread.
+  virtual void wake(Hart& hart) = 0;
+  /// All harts of the machine, the asking one included; for use inside exclusive().
+  virtual std::span<const std::unique_ptr<Hart>> harts() = 0;
+};
+
+/// What is fixed when a hart is made.
+struct HartConfig {
+  unsigned id = 0;
+  Paging max_paging = Paging::sv39;  // the largest mode that satp takes
+  bool host_sbi = false;             // ECALL from S-mode is served by HartEnvironment::supervisor_call
+  unsigned harts = 1;                // of the machine
+};
+
+/// Counted by each hart for itself; read when it does not run.
+struct HartCounters {
+  std::uint64_t instructions = 0, exceptions = 0, interrupts = 0, tlb_misses = 0, tlb_flushes = 0;
+  std::uint64_t blocks_decoded = 0, device_accesses = 0, waits = 0, watched_reservations = 0;
+};
+
+class Hart {
+ public:
+  /// Everything given must outlive the hart.
+  Hart(const HartConfig& config, GuestMemory& memory, MmioDoor& door, ReservationTable& reservations, HartEnvironment& environment);
+  Hart(const Hart&) = delete;
+
+  /// Why run() came back.
+  enum class Stop : std::uint8_t {
+    budget,   // as many instructions as asked for are done
+    waiting,  // in WFI and nothing to wake it: call again after wake() or at next_timer()
+    asked,    // stop() was called
+    pause,    // the guest spins (PAUSE, WRS): others may use the thread
+  };
+  /// Executes at most `instructions`, and exactly so many when it returns Stop::budget. One that traps counts too.
+  Stop run(std::uint64_t instructions);
+  /// Makes a run() under way, or else the next one, return soon. Any thread.
+  void stop() {
+    stop_.store(true, std::memory_order_relaxed);
+    ask_attention();
+  }
+  /// Makes a run() under way call HartEnvironment::safepoint() soon. Any thread.
+  void ask_attention() { attention_.store(true, std::memory_order_release); }
+
+  /// Drives one bit of mip from outside: 3 MSIP, 7 MTIP is not driven, 9 SEIP, 11 MEIP. Any thread.
+  void set_interrupt(unsigned code, bool level);
+  /// SSIP as software writes it, by another hart's SBI call. Any thread.
+  void raise_software_interrupt();
+  /// mtimecmp as the ACLINT has it now; any thread.
+  void set_mtimecmp(std::uint64_t ticks);
+
+  /// The earliest tick at which a timer interrupt that this hart would wake for becomes pending; ~0 is never.
+  std::uint64_t next_timer() const;
+  bool wakeable();
+
+  /// To the state after reset, at `pc` in `privilege`, with a0 and a1 set.
+  void reset(std::uint64_t pc, Privilege privilege, std::uint64_t a0, std::uint64_t a1);
+  /// Use only while the hart does not run.
+  HartState& state() { return state_; }
+  const HartState& state() const { return state_; }
+  /// Forgets all that is derived from state(), memory and mappings; call after changing state() by hand.
+  void restore();
+  /// Instructions executed since reset, those that trapped included; for the hart itself, up to the end of the running
+  /// block, or to the instruction that accesses a device.
+  /// This, not what retired, is the time of a machine that runs by `--clock instructions`.
+  std::uint64_t steps() const;
+  unsigned id() const { return config_.id; }
+  const HartConfig& config() const { return config_; }
+  HartCounters& counters() { return counters_; }
+  HartEnvironment& environment() { return environment_; }
+
+  /// SFENCE.VMA for a range (length 0: everything), FENCE.I, and the loss of store rights to a page. For a hart that does not
+  /// execute: the calling hart itself or inside HartEnvironment::exclusive().
+  void flush_translations();
+  void flush_translations(std::uint64_t address, std::uint64_t length);
+  void flush_instructions();
+  void forbid_stores(std::uint64_t physical_page);
+
+  // ---- What instructions are made of; used by the interpreter's chapters only. ----
+  std::uint64_t& x(unsigned index) { return state_.x[index]; }
+  std::uint64_t& f(unsigned index) { return state_.f[index]; }
+  Privilege privilege() const { return Privilege(state_.privilege); }
+  std::uint64_t pc_of(const Op& op) const { return block_pc_ + op.offset; }
+
+  /// Raises an exception at `op`; always false, for handlers to return.
+  bool raise(const Op& op, Cause cause, std::uint64_t tval);
+  bool illegal(const Op& op) { return raise(op, Cause::illegal_instruction, op.bits); }
+  /// Takes the trap into M or S mode (Privileged ISA 3.1.6 to 3.1.16, 12.1.1).
+  void trap(std::uint64_t cause, std::uint64_t tval, std::uint64_t epc);
+  bool mret(const Op& op);
+  bool sret(const Op& op);
+  bool wait_for_interrupt(const Op& op);
+  bool sfence(const Op& op, bool order_only);
+  bool environment_call(const Op& op);
+  void spin_hint() { pause_ = true, ask_attention(); }
+
+  /// Reads or writes a CSR for the instruction `op`, false when it raised an exception (Zicsr, Privileged ISA 2).
+  bool read_csr(const Op& op, std::uint64_t& value);
+  bool write_csr(const Op& op, std::uint64_t value);
+  /// What bits are set and cleared in, after read_csr() gave `value`.
+  std::uint64_t csr_base_for_update(const Op& op, std::uint64_t value) const;
+
+  /// Data accesses of 1, 2, 4 or 8 bytes; false when an exception was raised.
+  template <typename T>
+  bool load(const Op& op, std::uint64_t address, T& value);
+  template <typename T>
+  bool store(const Op& op, std::uint64_t address, T value);
+  /// Atomic read-modify-write: `value` goes in as the operand and out as the old content.
+  template <typename T, typename F>
+  bool amo(const Op& op, std::uint64_t address, T& value, F&& combine);
+  template <typename T>
+  bool load_reserved(const Op& op, std::uint64_t address, T& value);
+  template <typename T>
+  bool store_conditional(const Op& op, std::uint64_t address, T value, bool& stored);
+  /// CBO.ZERO and the checks of the other cache-block operations.
+  bool zero_block(const Op& op, std::uint64_t address);
+  bool manage_block(const Op& op, std::uint64_t address);
+
+  void dirty_fp() { state_.mstatus |= status::fs | status::sd; }
+  bool fp_off() const { return (state_.mstatus & status::fs) == 0; }
+
+  /// Goes on at state().pc: with its block when that is known, else by returning to the dispatcher.
+  static void go(Hart& hart, const Op* op);
+
+ private:
+  friend struct Csr;  // whose nested Table is the register file
+  struct Translation {
+    std::uint64_t physical = 0;
+    std::uint64_t leaf_bits = page_shift;  // log2 of the leaf's size
+    bool load = false, store = false, fetch = false;
+  };
+  struct JumpEntry {
+    std::uint64_t pc = 1;
+    const Block* block = nullptr;
+  };
+  static constexpr std::size_t jump_entries = 4096;
+  using JumpCache = std::array<JumpEntry, jump_entries>;
+  static std::size_t jump_index(std::uint64_t pc) { return (pc >> 1) % jump_entries; }
+  /// One way to access memory: U, S, S with SUM, M (bare).
+  struct View {
+    Tlb tlb;
+    JumpCache jumps;
+    void flush() { tlb.flush(), jumps.fill({}); }
+  };
+
+  // hart.cc
+  void update_views();
+  View& view_of(Privilege privilege, bool sum) { return *views_[privilege == Privilege::machine ? 3 : privilege == Privilege::user ? 0 : sum ? 2 : 1]; }
+  void execute(std::uint64_t slice);
+  const Block* find_block(std::uint64_t pc);
+  const Block* decode_across_pages(std::uint64_t pc, std::uint64_t physical);
+  void run_block(const Block& block, std::uint64_t pc);
+  void run_part(const Block& block, std::uint64_t pc, std::uint64_t count);
+  bool same_bytes(const Block& block);
+
+  // trap.cc
+  std::uint64_t pending();
+  void update_timers();
+  bool take_interrupt();
+  void check_interrupts();
+  void set_privilege(Privilege privilege);
+
+  // mmu.cc
+  bool translate(std::uint64_t address, Access access, Privilege privilege, Translation& out, Cause& fault);
+  bool walk(std::uint64_t address, Access access, Privilege privilege, Translation& out, Cause& fault);
+  bool update_entry(std::uint64_t entry_address, std::uint64_t entry, Access access, bool& retry);
+  std::uint8_t pmp_permissions(std::uint64_t address, std::uint64_t length, Privilege privilege) const;
+  bool pmp_allows(std::uint64_t address, std::uint64_t length, Access access, Privilege privilege) const;
+  std::byte* fill_tlb(std::uint64_t address, Access access, const Translation& translation, Privilege privilege);
+  /// Translates a data access inside one page and says where it is; false after raising.
+  bool locate(const Op& op, std::uint64_t address, unsigned size, Access access, std::uint64_t& physical);
+  Privilege data_privilege() const;
+
+  // memory_access.cc
+  bool load_slow(const Op& op, std::uint64_t address, unsigned size, std::uint64_t& value);
+  bool store_slow(const Op& op, std::uint64_t address, unsigned size, std::uint64_t value);
+  bool load_across(const Op& op, std::uint64_t address, unsigned size, std::uint64_t& value);
+  /// What a device sees of time during an access is the instruction's, not the block's.
+  void begin_device_access(const Op& op) {
+    counters_.device_accesses++;
+    ahead_ = block_->count - std::uint64_t(&op - block_->ops);
+  }
+  bool store_across(const Op& op, std::uint64_t address, unsigned size, std::uint64_t value);
+  void store_part(std::uint64_t physical, const void* bytes, unsigned size);
+  /// Where an aligned atomic goes; `host` is null after raising.
+  struct AtomicPlace {
+    std::byte* host = nullptr;
+    std::uint64_t physical = 0;
+    bool watched = false;  // it must go through the reservation table
+  };
+  AtomicPlace locate_atomic(const Op& op, std::uint64_t address, unsigned size, Access access);
+  void reserve_watched(const AtomicPlace& place, const std::function<void()>& load);
+  std::uint64_t steps_before(const Op& op) const { return state_.steps + (slice_ - budget_) - (block_->count - (&op - block_->ops)); }
+  void watch_page(std::uint64_t physical_page);
+
+  HartConfig config_;
+  GuestMemory& memory_;
+  MmioDoor& door_;
+  ReservationTable& reservations_;
+  HartEnvironment& environment_;
+
+  HartState state_;
+  Tlb* data_ = nullptr;        // the view of loads and stores
+  Tlb* fetch_ = nullptr;       // the view of instruction fetches
+  JumpCache* jumps_ = nullptr;
+  const Block* block_ = nullptr;  // running
+  std::uint64_t block_pc_ = 0;
+  std::uint64_t budget_ = 0;  // instructions of the slice that are left after the running block
+  std::uint64_t slice_ = 0;
+  std::uint64_t ahead_ = 0;  // of the running block, what is not executed yet; kept only during device accesses
+  std::atomic<bool> attention_ = false;
+  bool pause_ = false;
+  std::atomic<bool> stop_ = false;
+  std::atomic<std::uint64_t> external_ = 0;  // mip bits that wires drive
+  std::atomic<bool> software_ = false;       // SSIP raised by another hart, not yet in state
+  std::atomic<std::uint64_t> mtimecmp_ = ~0ULL;
+  std::uint64_t timers_ = 0;  // MTIP, STIP as of the last look
+  std::uint64_t decode_epoch_ = 1;
+
+  struct Reservation {
+    enum class Kind : std::uint8_t { none, plain, watched } kind = Kind::none;
+    std::uint64_t physical = 0;
+    std::uint64_t value = 0;  // what a plain LR read
+    std::uint64_t at = 0;     // steps_before() the SC that a plain LR may be followed by
+    unsigned size = 0;
+  } reservation_;
+  bool watch_next_ = false;  // a plain reservation did not fit the code: the next LR is watched
+
+  std::unique_ptr<View> views_[4];
+  BlockCache blocks_;
+  Block part_, across_;  // the beginning of a block that the budget ends in; an instruction that lies on two pages
+  std::array<Op, Block::max_ops + 1> part_ops_;
+  std::vector<Op> across_ops_;
+  HartCounters counters_;
+};
+
+inline void Hart::go(Hart& hart, const Op*) {
+  const auto pc = hart.state_.pc;
+  const auto& jump = (*hart.jumps_)[jump_index(pc)];
+  if (jump.pc != pc || jump.block->count > hart.budget_ || hart.attention_.load(std::memory_order_relaxed)) return;
+  const auto* block = jump.block;
+  hart.block_ = block;
+  hart.block_pc_ = pc;
+  hart.budget_ -= block->count;
+  [[clang::musttail]] return block->ops->handler(hart, block->ops);
+}
+
+}  // namespace doppel::riscv64
+
+#include "guest/riscv64/memory_access.h"

@@ -1,0 +1,180 @@
+#include "guest/riscv64/memory_access.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace doppel::riscv64 {
+namespace {
+
+constexpr Cause access_fault(Access access) {
+  return access == Access::load ? Cause::load_access_fault : access == Access::store ? Cause::store_access_fault : Cause::instruction_access_fault;
+}
+
+std::uint64_t read_bytes(const std::byte* from, unsigned size) {
+  switch (size) {
+    case 1: return __atomic_load_n(reinterpret_cast<const std::uint8_t*>(from), __ATOMIC_RELAXED);
+    case 2: return __atomic_load_n(reinterpret_cast<const std::uint16_t*>(from), __ATOMIC_RELAXED);
+    case 4: return __atomic_load_n(reinterpret_cast<const std::uint32_t*>(from), __ATOMIC_RELAXED);
+    default: return __atomic_load_n(reinterpret_cast<const std::uint64_t*>(from), __ATOMIC_RELAXED);
+  }
+}
+
+void write_bytes(std::byte* to, unsigned size, std::uint64_t value) {
+  switch (size) {
+    case 1: return __atomic_store_n(reinterpret_cast<std::uint8_t*>(to), std::uint8_t(value), __ATOMIC_RELAXED);
+    case 2: return __atomic_store_n(reinterpret_cast<std::uint16_t*>(to), std::uint16_t(value), __ATOMIC_RELAXED);
+    case 4: return __atomic_store_n(reinterpret_cast<std::uint32_t*>(to), std::uint32_t(value), __ATOMIC_RELAXED);
+    default: return __atomic_store_n(reinterpret_cast<std::uint64_t*>(to), value, __ATOMIC_RELAXED);
+  }
+}
+
+bool aligned(std::uint64_t address, unsigned size) { return (address & (size - 1)) == 0; }
+
+}  // namespace
+
+bool Hart::locate(const Op& op, std::uint64_t address, unsigned size, Access access, std::uint64_t& physical) {
+  const auto privilege = data_privilege();
+  Translation translation;
+  Cause fault;
+  if (!translate(address, access, privilege, translation, fault)) return raise(op, fault, address);
+  physical = translation.physical;
+  if (!pmp_allows(physical, size, access, privilege)) return raise(op, access_fault(access), address);
+  if (memory_.contains(physical, size)) fill_tlb(address, access, translation, privilege);
+  return true;
+}
+
+bool Hart::load_slow(const Op& op, std::uint64_t address, unsigned size, std::uint64_t& value) {
+  if ((address & page_mask) + size > page_size) return load_across(op, address, size, value);
+  std::uint64_t physical;
+  if (!locate(op, address, size, Access::load, physical)) return false;
+  if (memory_.contains(physical, size)) {
+    const auto* host = memory_.page_for_read(physical) + (physical & page_mask);
+    value = 0;
+    if (aligned(address, size))
+      value = read_bytes(host, size);
+    else
+      std::memcpy(&value, host, size);
+    return true;
+  }
+  begin_device_access(op);
+  const bool done = aligned(address, size) && door_.mmio_read(physical, size, value);
+  ahead_ = 0;
+  if (done) return true;
+  return raise(op, Cause::load_access_fault, address);
+}
+
+bool Hart::load_across(const Op& op, std::uint64_t address, unsigned size, std::uint64_t& value) {
+  const auto first = unsigned(page_size - (address & page_mask));
+  std::uint64_t low, high;
+  if (!locate(op, address, first, Access::load, low) || !locate(op, address + first, size - first, Access::load, high)) return false;
+  value = 0;
+  auto* bytes = reinterpret_cast<std::byte*>(&value);
+  if (!memory_.contains(low, first) || !memory_.contains(high, size - first)) return raise(op, Cause::load_access_fault, address);
+  std::memcpy(bytes, memory_.page_for_read(low) + (low & page_mask), first);
+  std::memcpy(bytes + first, memory_.page_for_read(high) + (high & page_mask), size - first);
+  return true;
+}
+
+/// Stores inside one page of RAM, telling the reservations if the page is watched.
+void Hart::store_part(std::uint64_t physical, const void* bytes, unsigned size) {
+  const auto write = [&] {
+    auto* host = memory_.page_for_write(physical) + (physical & page_mask);
+    if (!aligned(physical, size) || !std::has_single_bit(size)) {
+      std::memcpy(host, bytes, size);
+      return;
+    }
+    std::uint64_t value = 0;
+    std::memcpy(&value, bytes, size);
+    write_bytes(host, size, value);
+  };
+  if (reservations_.watched(physical & ~page_mask))
+    reservations_.store(config_.id, physical, size, write);
+  else
+    write();
+}
+
+bool Hart::store_slow(const Op& op, std::uint64_t address, unsigned size, std::uint64_t value) {
+  if ((address & page_mask) + size > page_size) return store_across(op, address, size, value);
+  std::uint64_t physical;
+  if (!locate(op, address, size, Access::store, physical)) return false;
+  if (memory_.contains(physical, size)) {
+    store_part(physical, &value, size);
+    return true;
+  }
+  begin_device_access(op);
+  const bool done = aligned(address, size) && door_.mmio_write(physical, size, value);
+  ahead_ = 0;
+  if (done) return true;
+  return raise(op, Cause::store_access_fault, address);
+}
+
+bool Hart::store_across(const Op& op, std::uint64_t address, unsigned size, std::uint64_t value) {
+  const auto first = unsigned(page_size - (address & page_mask));
+  std::uint64_t low, high;
+  // Both pages are checked before a byte changes, so that a fault leaves nothing half done.
+  if (!locate(op, address, first, Access::store, low) || !locate(op, address + first, size - first, Access::store, high)) return false;
+  if (!memory_.contains(low, first) || !memory_.contains(high, size - first)) return raise(op, Cause::store_access_fault, address);
+  const auto* bytes = reinterpret_cast<const std::byte*>(&value);
+  store_part(low, bytes, first);
+  store_part(high, bytes + first, size - first);
+  return true;
+}
+
+Hart::AtomicPlace Hart::locate_atomic(const Op& op, std::uint64_t address, unsigned size, Access access) {
+  AtomicPlace place;
+  if (!aligned(address, size)) {
+    raise(op, access == Access::load ? Cause::load_misaligned : Cause::store_misaligned, address);
+    return place;
+  }
+  const auto& entry = data_->at(address);
+  if ((access == Access::load ? entry.load : entry.store) == (address & ~page_mask)) [[likely]] {
+    place.host = reinterpret_cast<std::byte*>(address + entry.addend);
+    place.physical = (entry.physical & ~page_mask) | (address & page_mask);
+    return place;
+  }
+  if (!locate(op, address, size, access, place.physical)) return place;
+  if (!memory_.contains(place.physical, size)) {
+    raise(op, access_fault(access), address);
+    return place;
+  }
+  const auto offset = place.physical & page_mask;
+  place.watched = reservations_.watched(place.physical & ~page_mask);
+  place.host = access == Access::load ? const_cast<std::byte*>(memory_.page_for_read(place.physical)) + offset
+                                      : memory_.page_for_write(place.physical) + offset;
+  return place;
+}
+
+void Hart::reserve_watched(const AtomicPlace& place, const std::function<void()>& load) {
+  const auto page = place.physical & ~page_mask;
+  counters_.watched_reservations++;
+  while (!reservations_.reserve(config_.id, place.physical, load))
+    environment_.exclusive(*this, [&] {
+      reservations_.watch(page);
+      for (const auto& hart : environment_.harts()) hart->forbid_stores(page);
+    });
+}
+
+bool Hart::zero_block(const Op& op, std::uint64_t address) {
+  address &= ~std::uint64_t{cache_block_bytes - 1};
+  std::uint64_t physical;
+  if (!locate(op, address, cache_block_bytes, Access::store, physical)) return false;
+  if (!memory_.contains(physical, cache_block_bytes)) return raise(op, Cause::store_access_fault, address);
+  static constexpr std::byte zeros[cache_block_bytes] = {};
+  store_part(physical, zeros, cache_block_bytes);
+  return true;
+}
+
+bool Hart::manage_block(const Op& op, std::uint64_t address) {
+  // Zicbom: needs leave to load or to store; failing both is a store fault (Unprivileged ISA 19.5.4). Memory is coherent here.
+  const auto privilege = data_privilege();
+  Translation translation;
+  Cause fault;
+  if (!translate(address, Access::load, privilege, translation, fault) && !translate(address, Access::store, privilege, translation, fault))
+    return raise(op, fault == Cause::load_page_fault || fault == Cause::store_page_fault ? Cause::store_page_fault : Cause::store_access_fault, address);
+  const auto block = translation.physical & ~std::uint64_t{cache_block_bytes - 1};
+  if (!pmp_allows(block, cache_block_bytes, Access::load, privilege) && !pmp_allows(block, cache_block_bytes, Access::store, privilege))
+    return raise(op, Cause::store_access_fault, address);
+  return memory_.contains(block, cache_block_bytes) || raise(op, Cause::store_access_fault, address);
+}
+
+}  // namespace doppel::riscv64
