@@ -1,0 +1,71 @@
+#pragma once
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "storage/disk.h"
+#include "storage/image_file.h"
+#include "storage/overlay_format.h"
+#include "storage/overlay_map.h"
+#include "storage/sparse.h"
+
+namespace doppel {
+
+/// Which image an overlay lies over.
+struct OverlayBacking {
+  std::string name;              // as the overlay says it: relative to the overlay's folder
+  std::string format;            // "raw" or "qcow2"
+  std::vector<FileStamp> chain;  // of the image and of its backing images
+};
+
+/// What was written over a backing image, in a file of Doppel's own (overlay_format.h). After kill -9 or a power cut at
+/// any instant it opens with everything that was flushed. A temporary one has no name, keeps nothing and does not sync.
+class OverlayDisk final : public Disk, public Sparse {
+ public:
+  /// Makes an empty overlay of `size` bytes; fails where `path` exists. `mode`: permission bits.
+  static Result<void> create(const std::string& path, const OverlayBacking& backing, std::uint64_t size, unsigned mode);
+  /// What the header of an overlay says.
+  static Result<OverlayBacking> read_backing(const ImageFile& file);
+  /// Opens an overlay over `backing`, whose files are `chain`: an image that has changed since is an error.
+  static Result<std::unique_ptr<OverlayDisk>> open(std::unique_ptr<ImageFile> file, std::unique_ptr<Disk> backing,
+                                                   const std::vector<FileStamp>& chain);
+  /// An unnamed overlay in $TMPDIR, or /var/tmp, whose file systems are for large things.
+  static Result<std::unique_ptr<OverlayDisk>> temporary(std::unique_ptr<Disk> backing);
+  ~OverlayDisk() override;
+
+  std::uint64_t size() const override { return size_; }
+  bool read_only() const override { return !file_->writable(); }
+  std::string_view format() const override { return "overlay"; }
+  Result<void> read(std::uint64_t offset, std::span<std::byte> out) override;
+  Result<void> write(std::uint64_t offset, std::span<const std::byte> data) override;
+  Result<void> flush() override;
+  Result<void> discard(std::uint64_t offset, std::uint64_t length) override;
+  Result<void> write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_unmap) override;
+  std::uint64_t zeros_at(std::uint64_t offset, std::uint64_t limit) override;
+
+ private:
+  struct Layout {
+    std::uint64_t map_offset = 0, data_offset = 0;
+  };
+  OverlayDisk(std::unique_ptr<ImageFile> file, std::unique_ptr<Disk> backing, Layout layout, bool temporary);
+  static Layout layout_for(std::uint64_t size);
+  static Result<overlay::Header> read_header(const ImageFile& file);
+  Result<void> check_change(std::uint64_t offset, std::uint64_t length) const;
+  bool present(std::uint64_t offset, std::uint64_t length) const;
+  Result<void> write_first(std::uint64_t offset, std::span<const std::byte> data);
+  Result<std::vector<std::byte>> old_bytes(std::uint64_t from, std::uint64_t to);
+  Result<bool> punch(std::uint64_t first_block, std::uint64_t blocks);
+  Result<void> write_zeros(std::uint64_t offset, std::uint64_t length);
+
+  std::unique_ptr<ImageFile> file_;
+  std::unique_ptr<Disk> backing_;
+  std::uint64_t size_;
+  Layout layout_;
+  bool temporary_;
+  OverlayMap map_;
+  std::mutex first_writes_;  // whoever brings a block into the overlay, or copies the map, holds it
+  std::mutex flushing_;      // taken before first_writes_
+};
+
+}  // namespace doppel

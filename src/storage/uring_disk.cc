@@ -1,0 +1,159 @@
+#include "storage/uring_disk.h"
+
+#include <sys/eventfd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/clock.h"
+#include "storage/sparse.h"
+
+namespace doppel {
+namespace {
+
+constexpr std::uint64_t max_transfer = 1 << 30;  // in one operation; io_uring's lengths are 32 bits
+constexpr unsigned max_interruptions = 1000;
+
+bool has_operations(io_uring& ring) {
+  io_uring_probe* probe = io_uring_get_probe_ring(&ring);
+  if (!probe) return false;
+  const bool has = std::ranges::all_of(std::initializer_list<int>{IORING_OP_READ, IORING_OP_WRITE, IORING_OP_FSYNC},
+                                       [&](int op) { return io_uring_opcode_supported(probe, op); });
+  io_uring_free_probe(probe);
+  return has;
+}
+
+}  // namespace
+
+std::unique_ptr<AsyncDisk> UringDisk::make(std::unique_ptr<Disk>& disk, EventLoop& loop) {
+  io_uring ring;
+  if (io_uring_queue_init(depth, &ring, 0) != 0) return nullptr;
+  FileDescriptor ready(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!has_operations(ring) || !ready || io_uring_register_eventfd(&ring, ready.get()) != 0) {
+    io_uring_queue_exit(&ring);
+    return nullptr;
+  }
+  return std::unique_ptr<AsyncDisk>(new UringDisk(ring, std::move(ready), std::move(disk), loop));
+}
+
+UringDisk::UringDisk(io_uring ring, FileDescriptor ready, std::unique_ptr<Disk> disk, EventLoop& loop)
+    : ring_(ring), ready_(std::move(ready)), disk_(std::move(disk)), loop_(loop) {
+  for (unsigned i = depth; i-- > 0;) free_.push_back(i);
+  worker_ = std::make_unique<DiskWorkers>(*disk_, loop_, 1);
+  loop_.watch(ready_.get(), EPOLLIN, [this](std::uint32_t) { on_ready(); });
+}
+
+UringDisk::~UringDisk() {
+  ending_ = true;
+  loop_.unwatch(ready_.get());
+  if (retry_timer_) loop_.cancel(retry_timer_);
+  worker_.reset();
+  // The buffers are the requesters' and go away after this, so nothing may be left in the kernel.
+  while (!backlog_.empty() || free_.size() < depth) {
+    for (const auto& completion : collect()) complete(completion);
+    pump();
+    if (free_.size() < depth) io_uring_submit_and_wait(&ring_, 1);
+  }
+  io_uring_queue_exit(&ring_);
+}
+
+bool UringDisk::direct(const DiskRequest& request) const {
+  using Kind = DiskRequest::Kind;
+  if (request.kind == Kind::flush) return !disk_->read_only();
+  if (request.kind != Kind::read && request.kind != Kind::write) return false;
+  if (request.kind == Kind::write && (request.offset < 512 || disk_->read_only())) return false;
+  // A wrong request gets its error from the worker.
+  return request.buffer.size() == request.length && check_range(*disk_, request.offset, request.length).ok();
+}
+
+void UringDisk::submit(DiskRequest request) {
+  if (!direct(request)) return worker_->submit(std::move(request));
+  backlog_.push_back(std::move(request));
+  pump();
+}
+
+void UringDisk::pump() {
+  while (!backlog_.empty() && !free_.empty()) {
+    const unsigned index = free_.back();
+    free_.pop_back();
+    slots_[index] = Slot{.request = std::move(backlog_.front()), .busy = true};
+    backlog_.pop_front();
+    queue(index);
+  }
+  enter();
+}
+
+// The ring has an entry for every slot, and a slot has one at most: there is always one free.
+void UringDisk::queue(unsigned index) {
+  Slot& slot = slots_[index];
+  const DiskRequest& request = slot.request;
+  io_uring_sqe* entry = io_uring_get_sqe(&ring_);
+  const int fd = disk_->direct_descriptor();
+  const std::uint64_t at = request.offset + slot.transferred;
+  if (request.kind == DiskRequest::Kind::flush) {
+    io_uring_prep_fsync(entry, fd, IORING_FSYNC_DATASYNC);
+  } else {
+    const auto rest = request.buffer.subspan(slot.transferred);
+    const auto length = static_cast<unsigned>(std::min<std::uint64_t>(rest.size(), max_transfer));
+    if (request.kind == DiskRequest::Kind::read) io_uring_prep_read(entry, fd, rest.data(), length, at);
+    if (request.kind == DiskRequest::Kind::write) io_uring_prep_write(entry, fd, rest.data(), length, at);
+  }
+  io_uring_sqe_set_data64(entry, index);
+}
+
+void UringDisk::enter() {
+  if (io_uring_sq_ready(&ring_) == 0) return;
+  io_uring_submit(&ring_);
+  // The kernel was short of memory, or wants completions reaped first: what it did not take stays in the ring.
+  if (io_uring_sq_ready(&ring_) == 0 || retry_timer_ || ending_) return;
+  retry_timer_ = loop_.at(monotonic_ns() + 1'000'000, [this] {
+    retry_timer_ = 0;
+    enter();
+  });
+}
+
+std::vector<UringDisk::Completion> UringDisk::collect() {
+  std::vector<Completion> done;
+  io_uring_cqe* entry;
+  while (io_uring_peek_cqe(&ring_, &entry) == 0) {
+    done.push_back({io_uring_cqe_get_data64(entry), entry->res});
+    io_uring_cqe_seen(&ring_, entry);
+  }
+  return done;
+}
+
+void UringDisk::on_ready() {
+  std::uint64_t drained;
+  [[maybe_unused]] auto got = ::read(ready_.get(), &drained, sizeof drained);
+  for (const auto& completion : collect()) complete(completion);
+  pump();
+}
+
+// ECANCELED: the kernel ends the requests of a thread that ends, but they are the machine's and not the thread's.
+bool UringDisk::again(Slot& slot, int result) const {
+  const bool interrupted = result == -EINTR || result == -EAGAIN || result == -ECANCELED;
+  if (interrupted) return ++slot.interruptions < max_interruptions;
+  if (slot.request.kind == DiskRequest::Kind::flush || result <= 0) return false;
+  slot.transferred += static_cast<unsigned>(result);
+  return slot.transferred < slot.request.length;
+}
+
+bool UringDisk::succeeded(const Slot& slot, int result) {
+  if (slot.request.kind != DiskRequest::Kind::flush) return result >= 0 && slot.transferred == slot.request.length;
+  // As in ImageFile::sync(): what the kernel could not write once is lost, whatever the next fdatasync says.
+  if (result != 0) sync_failed_ = true;
+  return !sync_failed_;
+}
+
+void UringDisk::complete(const Completion& completion) {
+  Slot& slot = slots_[completion.slot];
+  if (again(slot, completion.result)) return queue(static_cast<unsigned>(completion.slot));
+  const bool ok = succeeded(slot, completion.result);
+  const auto done = std::move(slot.request.done);
+  slot = {};
+  free_.push_back(static_cast<unsigned>(completion.slot));
+  if (done && !ending_) done(ok);
+}
+
+}  // namespace doppel

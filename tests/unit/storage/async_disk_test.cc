@@ -1,0 +1,266 @@
+#include "storage/async_disk.h"
+
+#include <gtest/gtest.h>
+#include <liburing.h>
+#include <sys/resource.h>
+
+#include <condition_variable>
+#include <cstring>
+#include <thread>
+
+#include "storage/uring_disk.h"
+#include "unit/storage/scratch.h"
+
+namespace doppel {
+namespace {
+
+using Kind = DiskRequest::Kind;
+
+bool kernel_has_uring() {
+  io_uring ring;
+  if (io_uring_queue_init(4, &ring, 0) != 0) return false;
+  io_uring_queue_exit(&ring);
+  return true;
+}
+
+/// A loop on a thread of its own, as in a machine, and a disk on it; true: through io_uring where there is one.
+class AsyncDiskTest : public testing::TestWithParam<bool> {
+ protected:
+  void start(const DiskSpec& spec) {
+    auto loop = EventLoop::create(lock_);
+    ASSERT_TRUE(loop.ok());
+    loop_ = std::move(*loop);
+    auto disk = must_open(spec);
+    ASSERT_TRUE(disk);
+    std::lock_guard guard(lock_);
+    disk_ = make_async_disk(std::move(disk), *loop_, GetParam());
+    thread_ = std::thread([this] { loop_->run(); });
+  }
+  void end_disk() {
+    std::lock_guard guard(lock_);
+    disk_.reset();
+  }
+  ~AsyncDiskTest() override {
+    if (!thread_.joinable()) return;
+    end_disk();
+    loop_->stop();
+    thread_.join();
+  }
+
+  // Under the lock. `done` must not come from inside submit().
+  void submit(DiskRequest request, std::function<void(bool)> then) {
+    submitting_ = true;
+    started_++;
+    request.done = [this, then = std::move(then)](bool ok) {
+      EXPECT_FALSE(submitting_);
+      EXPECT_EQ(std::this_thread::get_id(), thread_.get_id()) << "done runs on the loop";
+      finished_++;
+      then(ok);
+      changed_.notify_all();
+    };
+    disk_->submit(std::move(request));
+    submitting_ = false;
+  }
+  void wait_for_all() {
+    std::unique_lock guard(lock_);
+    changed_.wait(guard, [this] { return finished_ == started_; });
+  }
+  bool now(Kind kind, std::uint64_t offset, std::uint64_t length, std::span<std::byte> buffer = {},
+           bool unmap = false) {
+    bool result = false;
+    {
+      std::lock_guard guard(lock_);
+      submit({.kind = kind, .may_unmap = unmap, .offset = offset, .length = length, .buffer = buffer, .done = {}},
+             [&](bool ok) { result = ok; });
+    }
+    wait_for_all();
+    return result;
+  }
+
+  Scratch scratch_;
+  std::recursive_mutex lock_;
+  std::condition_variable_any changed_;
+  std::unique_ptr<EventLoop> loop_;
+  std::unique_ptr<AsyncDisk> disk_;
+  std::thread thread_;
+  bool submitting_ = false;
+  int started_ = 0, finished_ = 0;
+};
+
+INSTANTIATE_TEST_SUITE_P(Backend, AsyncDiskTest, testing::Bool(),
+                         [](const auto& info) { return info.param ? "Uring" : "Threads"; });
+
+TEST_P(AsyncDiskTest, UsesIoUringExactlyWhereItIsAllowedAndThere) {
+  write_file(scratch_.path("disk"), Bytes(1 << 20));
+  start(spec_of(scratch_.path("disk")));
+  EXPECT_EQ(dynamic_cast<UringDisk*>(disk_.get()) != nullptr, GetParam() && kernel_has_uring());
+}
+
+TEST_P(AsyncDiskTest, ManyMoreRequestsThanTheQueueHoldsAllArrive) {
+  constexpr int count = 1000;
+  write_file(scratch_.path("disk"), Bytes(count * 4096));
+  start(spec_of(scratch_.path("disk")));
+  Bytes data = pattern(count * 4096, 1), back(count * 4096);
+  for (const Kind kind : {Kind::write, Kind::read}) {
+    int good = 0;
+    Bytes& buffer = kind == Kind::write ? data : back;
+    {
+      std::lock_guard guard(lock_);
+      for (int i = 0; i < count; i++) {
+        const std::uint64_t at = 4096ULL * ((i * 7) % count);
+        submit({.kind = kind, .offset = at, .length = 4096, .buffer = std::span(buffer).subspan(at, 4096), .done = {}},
+               [&](bool ok) { good += ok; });
+      }
+    }
+    wait_for_all();
+    EXPECT_EQ(good, count);
+  }
+  EXPECT_TRUE(back == data);
+  EXPECT_TRUE(now(Kind::flush, 0, 0));
+  EXPECT_TRUE(read_file(scratch_.path("disk")) == data);
+}
+
+TEST_P(AsyncDiskTest, RequestsFromDoneWork) {
+  write_file(scratch_.path("disk"), pattern(64 << 10, 2));
+  start(spec_of(scratch_.path("disk")));
+  Bytes sector(512);
+  int steps = 0;
+  std::function<void(bool)> next = [&](bool ok) {
+    EXPECT_TRUE(ok);
+    if (++steps < 50) {
+      submit({.kind = Kind::read, .offset = 512ULL * steps, .length = 512, .buffer = sector, .done = {}}, next);
+    }
+  };
+  {
+    std::lock_guard guard(lock_);
+    submit({.kind = Kind::flush, .buffer = {}, .done = {}}, next);
+  }
+  wait_for_all();
+  EXPECT_EQ(steps, 50);
+}
+
+TEST_P(AsyncDiskTest, DiscardAndZeroesReadAsZeros) {
+  write_file(scratch_.path("disk"), pattern(1 << 20, 3));
+  start(spec_of(scratch_.path("disk")));
+  EXPECT_TRUE(now(Kind::discard, 64 << 10, 64 << 10));
+  EXPECT_TRUE(now(Kind::write_zeroes, 256 << 10, 64 << 10));
+  EXPECT_TRUE(now(Kind::write_zeroes, 512 << 10, 1536, {}, true));
+  Bytes expected = pattern(1 << 20, 3), back(1 << 20);
+  for (auto [at, length] : {std::pair{64 << 10, 64 << 10}, {256 << 10, 64 << 10}, {512 << 10, 1536}}) {
+    std::fill_n(expected.begin() + at, length, std::byte{0});
+  }
+  EXPECT_TRUE(now(Kind::read, 0, 1 << 20, back));
+  EXPECT_TRUE(back == expected);
+}
+
+TEST_P(AsyncDiskTest, WrongRequestsFailAndHarmNothing) {
+  write_file(scratch_.path("disk"), Bytes(1 << 20));
+  start(spec_of(scratch_.path("disk")));
+  Bytes buffer(4096);
+  EXPECT_FALSE(now(Kind::read, (1 << 20) - 512, 4096, buffer));
+  EXPECT_FALSE(now(Kind::write, ~0ULL - 100, 4096, buffer));
+  EXPECT_FALSE(now(Kind::read, 0, 8192, buffer)) << "longer than its buffer";
+  EXPECT_FALSE(now(Kind::discard, 1 << 20, 512));
+  EXPECT_TRUE(now(Kind::read, 0, 0));
+  EXPECT_TRUE(now(Kind::read, 0, 4096, buffer));
+}
+
+TEST_P(AsyncDiskTest, AReadOnlyDiskRefusesWritesAndAcceptsFlushes) {
+  write_file(scratch_.path("disk"), Bytes(1 << 20));
+  start(spec_of(scratch_.path("disk"), "ro"));
+  Bytes buffer(4096);
+  EXPECT_FALSE(now(Kind::write, 4096, 4096, buffer));
+  EXPECT_TRUE(now(Kind::flush, 0, 0));
+}
+
+TEST_P(AsyncDiskTest, TheFormatGuardHoldsOnTheFastPathToo) {
+  write_file(scratch_.path("disk"), Bytes(1 << 20));
+  start(spec_of(scratch_.path("disk")));
+  Bytes header(4096);
+  std::memcpy(header.data(), "QFI\xfb", 4);
+  EXPECT_FALSE(now(Kind::write, 0, 4096, header));
+  EXPECT_TRUE(now(Kind::write, 512, 4096, header));
+}
+
+TEST_P(AsyncDiskTest, AFullHostIsAFailedRequestAndLaterOnesWork) {
+  write_file(scratch_.path("raw"), Bytes(64 << 10));
+  RUN(scratch_, "truncate -s 64M raw && qemu-img create -f qcow2 image 64M");
+  for (const char* name : {"raw", "image"}) {
+    SCOPED_TRACE(name);
+    start(spec_of(scratch_.path(name)));
+    Bytes data = pattern(1 << 20, 4);
+    // A limit on the size of files fails as a full disk does; SIGXFSZ, which would end the process, comes with it.
+    rlimit old{};
+    getrlimit(RLIMIT_FSIZE, &old);
+    const rlimit small{8 << 20, old.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &small);
+    EXPECT_FALSE(now(Kind::write, 32 << 20, 1 << 20, data));
+    EXPECT_FALSE(now(Kind::write, (7 << 20) + (1 << 19), 1 << 20, data)) << "the first half fits";
+    EXPECT_TRUE(now(Kind::write, 1 << 20, 1 << 20, data));
+    setrlimit(RLIMIT_FSIZE, &old);
+    EXPECT_TRUE(now(Kind::write, 32 << 20, 1 << 20, data));
+    EXPECT_TRUE(now(Kind::flush, 0, 0));
+    Bytes back(1 << 20);
+    EXPECT_TRUE(now(Kind::read, 32 << 20, 1 << 20, back));
+    EXPECT_TRUE(back == data);
+    end_disk();
+    loop_->stop();
+    thread_.join();
+  }
+}
+
+TEST_P(AsyncDiskTest, EndingADiskFinishesItsWritesAndTellsNobody) {
+  constexpr int count = 400;
+  write_file(scratch_.path("disk"), Bytes(count * 4096));
+  start(spec_of(scratch_.path("disk")));
+  Bytes data = pattern(count * 4096, 5);
+  {
+    std::lock_guard guard(lock_);
+    for (int i = 0; i < count; i++) {
+      const std::uint64_t at = 4096ULL * i;
+      disk_->submit({.kind = Kind::write,
+                     .offset = at,
+                     .length = 4096,
+                     .buffer = std::span(data).subspan(at, 4096),
+                     .done = [](bool) { ADD_FAILURE() << "done after the end"; }});
+    }
+    disk_.reset();
+  }
+  EXPECT_TRUE(read_file(scratch_.path("disk")) == data);
+  // The loop runs what was posted before this.
+  bool later = false;
+  loop_->post([&] {
+    later = true;
+    changed_.notify_all();
+  });
+  std::unique_lock guard(lock_);
+  changed_.wait(guard, [&] { return later; });
+}
+
+// The kernel cancels what an ending thread submitted; a guest must not see an error for that.
+TEST_P(AsyncDiskTest, RequestsOutliveTheThreadThatSubmittedThem) {
+  constexpr int count = 200;
+  write_file(scratch_.path("disk"), Bytes(count * 65536));
+  start(spec_of(scratch_.path("disk")));
+  Bytes data = pattern(count * 65536, 6);
+  int good = 0;
+  std::thread hart([&] {
+    std::lock_guard guard(lock_);
+    for (int i = 0; i < count; i++) {
+      const std::uint64_t at = 65536ULL * i;
+      submit({.kind = Kind::write,
+              .offset = at,
+              .length = 65536,
+              .buffer = std::span(data).subspan(at, 65536),
+              .done = {}},
+             [&](bool ok) { good += ok; });
+    }
+  });
+  hart.join();
+  wait_for_all();
+  EXPECT_EQ(good, count);
+  EXPECT_TRUE(read_file(scratch_.path("disk")) == data);
+}
+
+}  // namespace
+}  // namespace doppel
