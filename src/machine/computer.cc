@@ -1,0 +1,262 @@
+#include "machine/computer.h"
+
+#include <fcntl.h>
+#include <sys/sysinfo.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/clock.h"
+#include "device/virtio/block.h"
+#include "device/virtio/entropy.h"
+#include "device/virtio/net.h"
+#include "machine/byte_size.h"
+#include "machine/memory_map.h"
+
+namespace doppel {
+namespace {
+
+constexpr MacAddress guest_mac = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
+constexpr std::int64_t ns_per_tick = 1'000'000'000 / timebase_frequency;
+constexpr unsigned software_interrupt_base = 2 * max_harts;  // sources of Computer::set_level behind the PLIC's contexts
+
+/// What harts offer, in the order in which the manual lists them; docs/machine.md explains the choices.
+const std::vector<std::string> isa_extensions = {
+    "i",     "m",      "a",     "f",     "d",    "c",     "zicbom", "zicbop", "zicboz", "zicntr", "zicond", "zicsr", "zifencei", "zihintntl", "zihintpause",
+    "zihpm", "zimop",  "zawrs", "zfa",   "zfhmin", "zca", "zcb",    "zcd",    "zcmop",  "zba",    "zbb",    "zbc",   "zbkb",     "zbkc",      "zbkx",
+    "zbs",   "sstc",   "svadu", "svinval", "svnapot", "svpbmt"};
+
+std::uint64_t host_memory() {
+  struct sysinfo info {};
+  ::sysinfo(&info);
+  return std::uint64_t(info.totalram) * info.mem_unit;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) { return Computer::create(config); }
+
+Result<std::unique_ptr<Machine>> Computer::create(const MachineConfig& config) {
+  auto computer = std::unique_ptr<Computer>(new Computer(config));
+  for (const auto step : {&Computer::load_files, &Computer::make_board, &Computer::make_virtio, &Computer::reset})
+    if (auto done = (computer.get()->*step)(); !done) return done.failure();
+  return std::unique_ptr<Machine>(std::move(computer));
+}
+
+Result<void> Computer::check_config() const {
+  if (config_.cpus < 1 || config_.cpus > max_harts) return error("{} CPUs are not possible: give --cpus 1 to {}", config_.cpus, max_harts);
+  if (config_.mmu != 39 && config_.mmu != 48 && config_.mmu != 57) return error("--mmu {} is not possible: give 39, 48 or 57", config_.mmu);
+  if (config_.memory == 0) return error("a machine needs memory: give --memory, for instance 2G");
+  if (config_.memory % page_size != 0) return error("a memory of {} bytes is not a multiple of 4096 bytes", config_.memory);
+  if (config_.memory > host_memory())
+    return error("{} of memory are more than the {} that this host has: give less --memory", byte_size_text(config_.memory), byte_size_text(host_memory()));
+  if (config_.kernel.empty() && config_.firmware.empty()) return error("there is nothing to boot: give an image, --kernel or --firmware");
+  return {};
+}
+
+Result<void> Computer::load_files() {
+  if (auto sound = check_config(); !sound) return sound;
+  const auto load = [&](std::string_view what, const std::string& path) { return read_boot_file(what, path, config_.memory); };
+  if (!config_.firmware.empty()) {
+    auto file = load("firmware", config_.firmware);
+    if (!file) return file.failure();
+    auto firmware = parse_firmware(std::move(*file), config_.firmware, config_.memory);
+    if (!firmware) return firmware.failure();
+    firmware_ = std::move(*firmware);
+  }
+  if (!config_.kernel.empty()) {
+    auto file = load("kernel", config_.kernel);
+    if (!file) return file.failure();
+    auto kernel = parse_kernel(std::move(*file), config_.kernel, {.memory_size = config_.memory, .allow_raw = firmware_.has_value()});
+    if (!kernel) return kernel.failure();
+    kernel_ = std::move(*kernel);
+  }
+  if (!config_.initrd.empty()) {
+    auto file = load("initrd", config_.initrd);
+    if (!file) return file.failure();
+    initrd_ = std::move(*file);
+  }
+  if (!config_.dtb.empty()) {
+    auto file = load("device tree", config_.dtb);
+    if (!file) return file.failure();
+    user_device_tree_ = std::move(*file);
+  }
+  if (!config_.signature.empty()) {
+    signature_ = FileDescriptor(open(config_.signature.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+    if (!signature_) return error("cannot write the signature to {}: {}", config_.signature, std::strerror(errno));
+  }
+  return {};
+}
+
+Result<void> Computer::make_board() {
+  auto memory = GuestMemory::create(dram_base, config_.memory);
+  if (!memory) return memory.failure();
+  memory_ = std::move(*memory);
+  auto loop = EventLoop::create(lock_);
+  if (!loop) return loop.failure();
+  loop_ = std::move(*loop);
+  input_ = std::make_unique<Input>(config_.clock, *loop_, lock_);
+  auto console = Console::open(config_.console, *loop_);
+  if (!console) return console.failure();
+  console_ = std::move(*console);
+  console_->set_input([this](std::span<const std::byte> keys) { return typed(keys); });
+  console_->set_quit([this] { finish({End::Kind::off, 0}); });
+  console_->set_resized([this](std::uint16_t columns, std::uint16_t rows) {
+    input_->deliver([this, columns, rows] { virtio_console_->resize(columns, rows); });
+  });
+  make_harts();
+
+  std::vector<InterruptLine> contexts, software;
+  for (unsigned i = 0; i < 2 * config_.cpus; i++) contexts.push_back({this, i});
+  for (unsigned i = 0; i < config_.cpus; i++) software.push_back({this, software_interrupt_base + i});
+  plic_ = std::make_unique<Plic>(std::move(contexts));
+  aclint_ = std::make_unique<Aclint>(static_cast<Timebase&>(*this), std::move(software), [this](unsigned hart, std::uint64_t when) { harts_[hart]->set_mtimecmp(when); });
+  uart_ = std::make_unique<Uart16550>(InterruptLine{plic_.get(), uart_map.irq}, [this](std::span<const std::byte> text) { print_to_console(text); });
+  uart_->set_room_callback([this] { pump_typed(); });
+  rtc_ = std::make_unique<GoldfishRtc>(
+      InterruptLine{plic_.get(), rtc_map.irq}, [this] { return input_->wall_ns(); },
+      [this](std::int64_t wall) {
+        input_->cancel(rtc_timer_);
+        const auto delay = wall - input_->wall_ns();
+        if (wall != GoldfishRtc::no_alarm) rtc_timer_ = input_->at(input_->now_ns() + delay, [this] { rtc_->alarm_fired(); });
+      });
+  finisher_ = std::make_unique<TestFinisher>([this](Finish kind, unsigned code) {
+    finish(kind == Finish::reset ? End{End::Kind::reboot, 0} : End{End::Kind::off, kind == Finish::pass ? 0 : int(std::clamp(code, 1u, 255u))});
+  });
+  devices_ = {plic_.get(), uart_.get(), rtc_.get(), finisher_.get()};
+  bus_->attach(test_finisher_map.base, test_finisher_map.size, *finisher_);
+  bus_->attach(rtc_map.base, rtc_map.size, *rtc_);
+  bus_->attach(plic_map.base, plic_map.size, *plic_);
+  bus_->attach(uart_map.base, uart_map.size, *uart_);
+  if (machine_mode_) {
+    devices_.push_back(aclint_.get());
+    bus_->attach(clint_map.base, clint_map.size, *aclint_);
+  }
+  return {};
+}
+
+void Computer::make_harts() {
+  machine_mode_ = boots_in_machine_mode({.kernel = kernel_ ? &*kernel_ : nullptr, .firmware = firmware_ ? &*firmware_ : nullptr});
+  bus_ = std::make_unique<Bus>(lock_);
+  reservations_ = std::make_unique<riscv64::ReservationTable>(config_.cpus);
+  memory_->set_write_observer([this](std::uint64_t address, std::uint64_t length) { reservations_->device_store(address, length); });
+  const auto paging = config_.mmu == 39 ? riscv64::Paging::sv39 : config_.mmu == 48 ? riscv64::Paging::sv48 : riscv64::Paging::sv57;
+  riscv64::HartEnvironment& environment = *this;
+  for (unsigned id = 0; id < config_.cpus; id++)
+    harts_.push_back(std::make_unique<riscv64::Hart>(
+        riscv64::HartConfig{.id = id, .max_paging = paging, .host_sbi = !machine_mode_, .harts = config_.cpus}, *memory_, *bus_, *reservations_, environment));
+  const bool htif = kernel_ && kernel_->symbols.tohost && !firmware_;
+  Scheduler::Hooks hooks{.ticks_to_ns = [this](std::uint64_t ticks) -> std::uint64_t {
+    const auto relative = ticks - time_offset_;
+    return relative > std::uint64_t(INT64_MAX) / ns_per_tick ? std::uint64_t(INT64_MAX) : relative * ns_per_tick;
+  }};
+  if (htif) {
+    hooks.between = [this] { poll_htif(); };
+    hooks.quantum = 5'000;  // the guest waits for us to see what it writes
+  }
+  scheduler_ = std::make_unique<Scheduler>(harts_, *input_, std::move(hooks));
+  sbi_ = std::make_unique<Sbi>(Sbi::Host{
+      .memory = *memory_,
+      .harts = harts_,
+      .scheduler = *scheduler_,
+      .reset = [this](Sbi::Reset kind) { finish(kind == Sbi::Reset::reboot ? End{End::Kind::reboot, 0} : End{End::Kind::off, kind == Sbi::Reset::failure}); },
+      .write = [this](std::span<const std::byte> text) {
+        std::lock_guard guard(lock_);
+        print_to_console(text);
+      },
+      .read = [this](std::span<std::byte> out) { return read_typed(out); },
+      .exclusive = [this](riscv64::Hart& hart, const std::function<void()>& action) { scheduler_->exclusive(hart, action); },
+  });
+}
+
+Result<void> Computer::attach_virtio(std::unique_ptr<VirtioDevice> device) {
+  if (virtio_.size() == virtio_slots) return error("there are more devices than the board's {} virtio slots: give fewer --disk", virtio_slots);
+  const auto map = virtio_map(unsigned(virtio_.size()));
+  virtio_.push_back(std::make_unique<VirtioMmio>(std::move(device), InterruptLine{plic_.get(), map.irq}));
+  bus_->attach(map.base, map.size, *virtio_.back());
+  devices_.push_back(virtio_.back().get());
+  return {};
+}
+
+Result<void> Computer::make_virtio() {
+  const VirtioHost host{*memory_, [this](std::function<void()> event) { input_->later(std::move(event)); }};
+  for (const auto& spec : config_.disks) {
+    auto disk = open_disk(spec);
+    if (!disk) return disk.failure();
+    const auto serial = fmt::format("doppel-{}", virtio_.size());
+    auto block = std::make_unique<VirtioBlock>(host, input_->open(std::move(*disk)), serial, std::min(config_.cpus, 4u));
+    if (auto attached = attach_virtio(std::move(block)); !attached) return attached;
+  }
+  if (config_.network) {
+    auto network = make_user_network(*loop_, config_.ports);
+    if (!network) return network.failure();
+    auto card = std::make_unique<VirtioNet>(host, input_->wrap(std::move(*network)), guest_mac);
+    if (auto attached = attach_virtio(std::move(card)); !attached) return attached;
+  }
+  auto console = std::make_unique<VirtioConsole>(host, std::vector<ConsolePortSpec>{{.name = "", .console = true, .port = this}});
+  virtio_console_ = console.get();
+  if (auto attached = attach_virtio(std::move(console)); !attached) return attached;
+  return attach_virtio(std::make_unique<VirtioEntropy>(host, [this](std::span<std::byte> out) { input_->entropy(out); }));
+}
+
+Result<std::vector<std::byte>> Computer::build_device_tree(std::optional<AddressRange> initrd) {
+  if (!user_device_tree_.empty()) return patch_device_tree(user_device_tree_, config_.dtb, config_.append, initrd);
+  std::vector<unsigned> slots;
+  for (unsigned i = 0; i < virtio_.size(); i++) slots.push_back(i);
+  return make_device_tree({.harts = config_.cpus,
+                           .memory_base = dram_base,
+                           .memory_size = config_.memory,
+                           .isa_extensions = isa_extensions,
+                           .mmu_bits = config_.mmu,
+                           .cache_block_size = riscv64::cache_block_bytes,
+                           .bootargs = config_.append,
+                           .initrd = initrd,
+                           .rng_seed = rng_seed_,
+                           .kaslr_seed = kaslr_seed_,
+                           .virtio_slots = slots,
+                           .machine_mode = machine_mode_});
+}
+
+/// Power on: everything as after a reset, the guest loaded, the first hart ready to run.
+Result<void> Computer::reset() {
+  std::lock_guard guard(lock_);
+  rng_seed_.resize(64);
+  input_->entropy(rng_seed_);
+  input_->entropy(std::as_writable_bytes(std::span(&kaslr_seed_, 1)));
+  for (auto* device : devices_) device->reset();
+  typed_.clear();
+  hvc_in_use_ = false;
+  auto plan = place({.kernel = kernel_ ? &*kernel_ : nullptr,
+                     .firmware = firmware_ ? &*firmware_ : nullptr,
+                     .initrd = initrd_,
+                     .initrd_path = config_.initrd,
+                     .make_device_tree = [this](std::optional<AddressRange> initrd) {
+                       auto tree = build_device_tree(initrd);
+                       if (tree) device_tree_ = *tree;
+                       return tree;
+                     }},
+                    *memory_);
+  if (!plan) return plan.failure();
+  plan_ = *plan;
+  htif_.reset();
+  if (plan_.symbols.tohost && !firmware_)
+    htif_ = std::make_unique<Htif>(plan_.symbols, [this](std::span<const std::byte> text) { print_to_console(text); });
+  for (const auto& hart : harts_) {
+    if (!machine_mode_) {
+      scheduler_->park(*hart);
+      continue;
+    }
+    hart->reset(plan_.entry, riscv64::Privilege::machine, hart->id(), plan_.device_tree);
+    hart->state().x[12] = plan_.dynamic_info;
+    scheduler_->start(*hart);
+  }
+  if (!machine_mode_) {
+    sbi_->reset(0);
+    Sbi::enter_supervisor(*harts_[0], plan_.entry, plan_.device_tree);
+    scheduler_->start(*harts_[0]);
+  }
+  return {};
+}
+
+}  // namespace doppel

@@ -1,0 +1,119 @@
+#pragma once
+// The RISC-V board put together: what machine.h promises.
+#include <array>
+#include <deque>
+
+#include "device/aclint.h"
+#include "device/goldfish_rtc.h"
+#include "device/plic.h"
+#include "device/test_finisher.h"
+#include "device/uart16550.h"
+#include "device/virtio/console.h"
+#include "device/virtio/mmio.h"
+#include "machine/boot.h"
+#include "machine/bus.h"
+#include "machine/console.h"
+#include "machine/device_tree.h"
+#include "machine/htif.h"
+#include "machine/machine.h"
+#include "machine/sbi.h"
+#include "machine/scheduler.h"
+
+namespace doppel {
+
+class Computer final : public Machine, private riscv64::HartEnvironment, private Timebase, private InterruptSink, private ConsolePort {
+ public:
+  static Result<std::unique_ptr<Machine>> create(const MachineConfig& config);
+  ~Computer() override;
+
+  Result<MachineOutcome> run() override;
+  void power_off() override { finish({End::Kind::off, 0}); }
+  MachineStatistics statistics() override;
+  const std::vector<std::byte>& device_tree() const override { return device_tree_; }
+
+ private:
+  struct End {
+    enum class Kind : std::uint8_t { off, reboot } kind;
+    int status;
+  };
+  explicit Computer(const MachineConfig& config) : config_(config) {}
+
+  // computer.cc: making
+  Result<void> check_config() const;
+  Result<void> load_files();
+  Result<void> make_board();
+  Result<void> make_virtio();
+  void make_harts();
+  Result<void> attach_virtio(std::unique_ptr<VirtioDevice> device);
+  Result<std::vector<std::byte>> build_device_tree(std::optional<AddressRange> initrd);
+  Result<void> reset();
+  void finish(End end);
+  Result<int> serve_ends();
+  Result<void> write_signature();
+  void print_to_console(std::span<const std::byte> text) { console_->write(text); }
+  void poll_htif();
+
+  // What is typed on the console, on its way to whichever device the guest reads.
+  std::size_t typed(std::span<const std::byte> keys);
+  void pump_typed();
+  std::size_t read_typed(std::span<std::byte> out);
+
+  // riscv64::HartEnvironment
+  std::uint64_t ticks(const riscv64::Hart&) override { return ticks(); }
+  void supervisor_call(riscv64::Hart& hart) override { sbi_->call(hart); }
+  void exclusive(riscv64::Hart& hart, const std::function<void()>& action) override { scheduler_->exclusive(hart, action); }
+  void safepoint(riscv64::Hart&) override { scheduler_->safepoint(); }
+  void wake(riscv64::Hart& hart) override { scheduler_->wake(hart); }
+  std::span<const std::unique_ptr<riscv64::Hart>> harts() override { return harts_; }
+  // Timebase
+  std::uint64_t ticks() override;
+  void set_offset(std::uint64_t offset) override { time_offset_ = offset; }
+  // InterruptSink: the PLIC's contexts (2 a hart: M, S) and behind them the ACLINT's software interrupts
+  void set_level(unsigned source, bool level) override;
+  // ConsolePort: the guest's hvc0
+  std::size_t output(std::span<const std::byte> data) override;
+  void input_room() override { pump_typed(); }
+
+  MachineConfig config_;
+  std::recursive_mutex lock_;  // the device lock
+  std::unique_ptr<EventLoop> loop_;
+  std::unique_ptr<Input> input_;
+  std::unique_ptr<Console> console_;
+  std::unique_ptr<GuestMemory> memory_;
+  std::unique_ptr<Bus> bus_;
+  std::unique_ptr<riscv64::ReservationTable> reservations_;
+  std::vector<std::unique_ptr<riscv64::Hart>> harts_;
+  std::unique_ptr<Scheduler> scheduler_;
+  std::unique_ptr<Sbi> sbi_;
+
+  std::unique_ptr<Plic> plic_;
+  std::unique_ptr<Aclint> aclint_;
+  std::unique_ptr<Uart16550> uart_;
+  std::unique_ptr<GoldfishRtc> rtc_;
+  std::unique_ptr<TestFinisher> finisher_;
+  std::vector<std::unique_ptr<VirtioMmio>> virtio_;
+  VirtioConsole* virtio_console_ = nullptr;
+  std::vector<Device*> devices_;  // all of them, in the order in which they reset
+  std::unique_ptr<Htif> htif_;
+  std::uint64_t rtc_timer_ = 0;
+
+  std::optional<LoadedKernel> kernel_, firmware_;
+  std::vector<std::byte> initrd_, user_device_tree_, device_tree_, rng_seed_;
+  std::uint64_t kaslr_seed_ = 0;
+  BootPlan plan_;
+  FileDescriptor signature_;
+  bool machine_mode_ = false;
+  std::atomic<std::uint64_t> time_offset_ = 0;
+
+  static constexpr std::size_t max_typed = 4096;
+  std::deque<std::byte> typed_;
+  bool hvc_in_use_ = false;  // the guest has written to hvc0: keys go there
+
+  std::thread io_thread_;
+  std::mutex end_lock_;
+  std::condition_variable ended_;
+  std::optional<End> end_;
+  std::int64_t started_ns_ = 0, ran_ns_ = 0;
+};
+
+}  // namespace doppel

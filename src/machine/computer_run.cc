@@ -1,0 +1,164 @@
+// A computer while it runs: time, interrupts, keys, and how it ends.
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/clock.h"
+#include "machine/computer.h"
+#include "machine/memory_map.h"
+#include "machine/sandbox.h"
+
+namespace doppel {
+namespace {
+
+constexpr std::uint64_t ns_per_tick = 1'000'000'000 / timebase_frequency;
+
+}  // namespace
+
+Computer::~Computer() {
+  if (scheduler_) {
+    scheduler_->halt();
+    scheduler_->wait_halted();
+  }
+  if (io_thread_.joinable()) {  // events may wake harts, so it ends before the scheduler does
+    loop_->stop();
+    io_thread_.join();
+  }
+  scheduler_.reset();
+}
+
+std::uint64_t Computer::ticks() {
+  const auto now = input_->deterministic() ? scheduler_->deterministic_now_ns() : input_->now_ns();
+  return std::uint64_t(now) / ns_per_tick + time_offset_.load(std::memory_order_relaxed);
+}
+
+void Computer::set_level(unsigned source, bool level) {
+  if (source >= 2 * max_harts) return harts_[source - 2 * max_harts]->set_interrupt(riscv64::interrupt::msi, level);
+  harts_[source / 2]->set_interrupt(source % 2 == 0 ? riscv64::interrupt::mei : riscv64::interrupt::sei, level);
+}
+
+std::size_t Computer::output(std::span<const std::byte> data) {
+  hvc_in_use_ = true;
+  print_to_console(data);
+  return data.size();
+}
+
+std::size_t Computer::typed(std::span<const std::byte> keys) {
+  const auto taken = std::min(keys.size(), max_typed - std::min(max_typed, typed_.size()));
+  typed_.insert(typed_.end(), keys.begin(), keys.begin() + std::ptrdiff_t(taken));
+  if (taken > 0) input_->deliver([this] { pump_typed(); });
+  return taken;
+}
+
+/// Hands keys to the device that the guest reads, as many as it takes.
+void Computer::pump_typed() {
+  bool moved = false;
+  while (!typed_.empty()) {
+    const auto key = typed_.front();
+    const std::span one(&key, 1);
+    if (htif_)
+      htif_->type(key);
+    else if (!(hvc_in_use_ ? virtio_console_->input(0, one) : uart_->receive(one)))
+      break;
+    typed_.pop_front();
+    moved = true;
+  }
+  if (moved) console_->input_room();
+}
+
+std::size_t Computer::read_typed(std::span<std::byte> out) {
+  std::lock_guard guard(lock_);
+  const auto count = std::min(out.size(), typed_.size());
+  std::copy_n(typed_.begin(), count, out.begin());
+  typed_.erase(typed_.begin(), typed_.begin() + std::ptrdiff_t(count));
+  if (count > 0) console_->input_room();
+  return count;
+}
+
+void Computer::poll_htif() {
+  std::lock_guard guard(lock_);
+  if (!htif_) return;
+  if (const auto code = htif_->poll(*memory_)) finish({End::Kind::off, int(std::min<std::uint64_t>(*code, 255))});
+}
+
+void Computer::finish(End end) {
+  {
+    std::lock_guard guard(end_lock_);
+    if (!end_ || end.kind == End::Kind::off) end_ = end;
+  }
+  scheduler_->halt();
+  ended_.notify_all();
+}
+
+/// Waits for the guest's end, rebooting as often as it asks to; the exit status.
+Result<int> Computer::serve_ends() {
+  while (true) {
+    {
+      std::unique_lock guard(end_lock_);
+      ended_.wait(guard, [&] { return end_.has_value(); });
+      if (end_->kind == End::Kind::off) return end_->status;
+    }
+    scheduler_->wait_halted();
+    {
+      std::lock_guard guard(end_lock_);
+      if (end_->kind == End::Kind::off) return end_->status;
+      end_.reset();
+    }
+    if (auto again = reset(); !again) return again.failure();
+    scheduler_->resume();
+  }
+}
+
+Result<MachineOutcome> Computer::run() {
+  io_thread_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "io");
+    loop_->run();
+  });
+  scheduler_->start_workers();
+  {
+    std::lock_guard guard(lock_);
+    console_->start();
+  }
+  if (config_.sandbox)
+    if (auto inside = enter_sandbox({.network = config_.network}); !inside) return inside.failure();
+  started_ns_ = monotonic_ns();
+  scheduler_->resume();
+  const auto status = serve_ends();
+  scheduler_->halt();
+  scheduler_->wait_halted();
+  ran_ns_ = monotonic_ns() - started_ns_;
+  std::lock_guard guard(lock_);
+  console_->restore_terminal();
+  if (!status) return status.failure();
+  if (signature_)
+    if (auto written = write_signature(); !written) return written.failure();
+  return MachineOutcome{*status};
+}
+
+Result<void> Computer::write_signature() {
+  const auto text = signature_text(*memory_, plan_.symbols);
+  if (!text) return text.failure();
+  for (std::size_t done = 0; done < text->size();) {
+    const auto written = ::write(signature_.get(), text->data() + done, text->size() - done);
+    if (written < 0) return error("cannot write the signature to {}: {}", config_.signature, std::strerror(errno));
+    done += std::size_t(written);
+  }
+  return {};
+}
+
+MachineStatistics Computer::statistics() {
+  MachineStatistics all{.seconds = double(ran_ns_) / 1e9, .seconds_waiting = scheduler_->seconds_waiting(), .cpus = config_.cpus};
+  for (const auto& hart : harts_) {
+    const auto& c = hart->counters();
+    all.harts.instructions += c.instructions, all.harts.exceptions += c.exceptions, all.harts.interrupts += c.interrupts;
+    all.harts.tlb_misses += c.tlb_misses, all.harts.tlb_flushes += c.tlb_flushes, all.harts.blocks_decoded += c.blocks_decoded;
+    all.harts.device_accesses += c.device_accesses, all.harts.waits += c.waits, all.harts.watched_reservations += c.watched_reservations;
+  }
+  all.dirty_pages = memory_->dirty_pages().size();
+  if (input_->deterministic()) all.memory_hash = memory_->hash();
+  return all;
+}
+
+}  // namespace doppel

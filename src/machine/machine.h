@@ -1,0 +1,64 @@
+#pragma once
+// A whole computer: the RISC-V board with its harts, memory and devices, and what runs it.
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/event_loop.h"
+#include "guest/riscv64/hart.h"
+#include "machine/input.h"
+#include "network/network.h"
+#include "storage/disk.h"
+
+namespace doppel {
+
+/// What a user asks for. Paths that are empty are not given.
+struct MachineConfig {
+  std::string kernel, initrd, append, firmware, dtb;
+  std::vector<DiskSpec> disks;        // at most 6
+  std::uint64_t memory = 2ULL << 30;  // bytes
+  unsigned cpus = 1;                  // 1 to 32
+  unsigned mmu = 39;                  // bits of the largest virtual address space: 39, 48 or 57
+  bool network = true;
+  std::vector<PublishedPort> ports;
+  std::string console = "stdio";  // stdio, none, unix:PATH, or a file for the output
+  ClockKind clock = ClockKind::host;
+  bool sandbox = true;
+  std::string dump_dtb;   // write the device tree there and do not run
+  std::string signature;  // of a bare-metal ELF, written at its end
+};
+
+/// How a run ended.
+struct MachineOutcome {
+  int status = 0;  // the process's exit status
+};
+
+/// What `--stats` prints.
+struct MachineStatistics {
+  double seconds = 0, seconds_waiting = 0;
+  riscv64::HartCounters harts;  // all together
+  unsigned cpus = 0;
+  std::uint64_t dirty_pages = 0, memory_hash = 0;  // the hash only with ClockKind::instructions
+};
+
+class Machine {
+ public:
+  /// Opens, checks and connects everything and loads the guest; nothing runs yet. Errors are one sentence for the user.
+  static Result<std::unique_ptr<Machine>> create(const MachineConfig& config);
+  virtual ~Machine() = default;
+
+  /// Enters the sandbox (unless the config says no) and runs the guest to its end. Once.
+  virtual Result<MachineOutcome> run() = 0;
+  /// Ends a run() under way as if the power went off. Any thread.
+  virtual void power_off() = 0;
+  /// After run().
+  virtual MachineStatistics statistics() = 0;
+  virtual const std::vector<std::byte>& device_tree() const = 0;
+};
+
+}  // namespace doppel

@@ -1,0 +1,243 @@
+#include "machine/scheduler.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+
+#include "base/clock.h"
+
+namespace doppel {
+namespace {
+
+constexpr std::uint64_t deterministic_quantum = 20'000;  // instructions: 200 microseconds of guest time
+constexpr std::int64_t ns_per_step = 10;
+
+}  // namespace
+
+Scheduler::Scheduler(std::span<const std::unique_ptr<Hart>> harts, Input& input, Hooks hooks)
+    : harts_(harts), input_(input), hooks_(std::move(hooks)), slots_(harts.size()) {
+  for (const auto& hart : harts) slots_[hart->id()].hart = hart.get();
+}
+
+Scheduler::~Scheduler() {
+  halt();
+  {
+    std::lock_guard guard(lock_);
+    quit_ = true;
+  }
+  work_.notify_all();
+  for (auto& worker : workers_) worker.join();
+}
+
+void Scheduler::start_workers() {
+  if (input_.deterministic()) {
+    workers_.emplace_back([this] { work_deterministically(); });
+    return;
+  }
+  const auto count = std::min<std::size_t>(harts_.size(), std::max(1u, std::thread::hardware_concurrency()));
+  for (std::size_t i = 0; i < count; i++) workers_.emplace_back([this] { work(); });
+}
+
+void Scheduler::make_ready(Slot& slot) {
+  if (slot.state == State::waiting) waited_ns_ += monotonic_ns() - slot.waiting_since;
+  slot.state = State::ready;
+  slot.woken = false;
+  ready_.push_back(&slot);
+  work_.notify_one();
+}
+
+void Scheduler::start(Hart& hart) {
+  std::lock_guard guard(lock_);
+  auto& slot = slot_of(hart);
+  slot.park = false;
+  if (slot.state == State::parked) make_ready(slot);
+}
+
+void Scheduler::park(Hart& hart) {
+  std::lock_guard guard(lock_);
+  auto& slot = slot_of(hart);
+  if (slot.state == State::running) {
+    slot.park = true;
+    hart.stop();
+    return;
+  }
+  std::erase(ready_, &slot);
+  slot.state = State::parked;
+}
+
+bool Scheduler::idle(const Hart& hart) const {
+  std::lock_guard guard(lock_);
+  return slots_[hart.id()].state == State::parked;
+}
+
+void Scheduler::wake(Hart& hart) {
+  std::lock_guard guard(lock_);
+  auto& slot = slot_of(hart);
+  if (slot.state == State::waiting)
+    make_ready(slot);
+  else
+    slot.woken = true;
+}
+
+void Scheduler::halt() {
+  std::lock_guard guard(lock_);
+  halted_ = true;
+  for (auto& slot : slots_)
+    if (slot.state == State::running) slot.hart->stop();
+}
+
+void Scheduler::wait_halted() {
+  std::unique_lock guard(lock_);
+  settled_.wait(guard, [&] { return running_ == 0; });
+}
+
+void Scheduler::resume() {
+  std::lock_guard guard(lock_);
+  halted_ = false;
+  work_.notify_all();
+}
+
+void Scheduler::exclusive(Hart& hart, const std::function<void()>& action) {
+  std::unique_lock guard(lock_);
+  const auto let_other_go = [&] {
+    running_--;
+    settled_.notify_all();
+    settled_.wait(guard, [&] { return !exclusive_; });
+    running_++;
+  };
+  while (exclusive_) let_other_go();
+  exclusive_ = true;
+  for (auto& slot : slots_)
+    if (slot.state == State::running && slot.hart != &hart) slot.hart->ask_attention();
+  settled_.wait(guard, [&] { return running_ == 1; });
+  guard.unlock();
+  action();
+  guard.lock();
+  exclusive_ = false;
+  settled_.notify_all();
+  work_.notify_all();
+}
+
+void Scheduler::safepoint() {
+  if (!exclusive_.load(std::memory_order_acquire)) return;
+  std::unique_lock guard(lock_);
+  if (!exclusive_) return;
+  running_--;
+  settled_.notify_all();
+  settled_.wait(guard, [&] { return !exclusive_; });
+  running_++;
+}
+
+void Scheduler::run_slot(std::unique_lock<std::mutex>& guard, Slot& slot, std::uint64_t instructions) {
+  slot.state = State::running;
+  slot.woken = false;
+  running_++;
+  guard.unlock();
+  const auto stop = slot.hart->run(instructions);
+  if (hooks_.between) hooks_.between();
+  const auto timer = slot.hart->next_timer();
+  guard.lock();
+  running_--;
+  settled_.notify_all();
+  if (std::exchange(slot.park, false)) {
+    slot.state = State::parked;
+  } else if (stop == Hart::Stop::waiting && !slot.woken) {
+    slot.state = State::waiting;
+    slot.waiting_since = monotonic_ns();
+    slot.deadline_ns = timer == ~0ULL ? INT64_MAX : std::int64_t(hooks_.ticks_to_ns(timer));
+  } else {
+    slot.state = State::ready;
+    ready_.push_back(&slot);
+  }
+}
+
+std::int64_t Scheduler::earliest_deadline() const {
+  std::int64_t earliest = INT64_MAX;
+  for (const auto& slot : slots_)
+    if (slot.state == State::waiting) earliest = std::min(earliest, slot.deadline_ns);
+  return earliest;
+}
+
+void Scheduler::wake_due() {
+  const auto now = input_.now_ns();
+  for (auto& slot : slots_)
+    if (slot.state == State::waiting && slot.deadline_ns <= now) make_ready(slot);
+}
+
+Scheduler::Slot* Scheduler::next_ready(std::unique_lock<std::mutex>& guard) {
+  while (!quit_) {
+    wake_due();
+    if (!halted_ && !exclusive_ && !ready_.empty()) {
+      auto* slot = ready_.front();
+      ready_.pop_front();
+      return slot;
+    }
+    const auto deadline = halted_ ? INT64_MAX : earliest_deadline();
+    if (deadline == INT64_MAX)
+      work_.wait(guard);
+    else
+      work_.wait_for(guard, std::chrono::nanoseconds(std::max<std::int64_t>(0, deadline - input_.now_ns())));
+  }
+  return nullptr;
+}
+
+void Scheduler::work() {
+  pthread_setname_np(pthread_self(), "hart");
+  std::unique_lock guard(lock_);
+  while (auto* slot = next_ready(guard)) run_slot(guard, *slot, hooks_.quantum);
+}
+
+void Scheduler::work_deterministically() {
+  pthread_setname_np(pthread_self(), "harts");
+  std::unique_lock guard(lock_);
+  std::size_t turn = 0;
+  while (!quit_) {
+    if (halted_) {
+      work_.wait(guard);
+      continue;
+    }
+    guard.unlock();
+    input_.advance_to(quantum_ns_);  // events may wake harts
+    guard.lock();
+    wake_due();
+    // Round robin by number, whatever order they became ready in.
+    Slot* slot = nullptr;
+    for (std::size_t i = 0; i < slots_.size() && !slot; i++) {
+      auto& candidate = slots_[(turn + i) % slots_.size()];
+      if (candidate.state == State::ready) slot = &candidate;
+    }
+    ready_.clear();
+    if (slot) {
+      turn = slot->hart->id() + 1;
+      quantum_hart_ = slot->hart;
+      quantum_steps_ = slot->hart->steps();
+      run_slot(guard, *slot, deterministic_quantum);
+      quantum_hart_ = nullptr;
+      quantum_ns_ += std::int64_t(slot->hart->steps() - quantum_steps_) * ns_per_step;
+      continue;
+    }
+    guard.unlock();
+    const auto event = input_.next_event_ns();
+    guard.lock();
+    const auto next = std::min(event, earliest_deadline());
+    if (next != INT64_MAX)
+      quantum_ns_ = std::max(quantum_ns_, next);  // nobody computes: time jumps to when something happens
+    else if (ready_.empty() && !halted_ && !quit_)
+      work_.wait_for(guard, std::chrono::milliseconds(20));  // only the outside can go on; it does not notify us
+  }
+}
+
+std::int64_t Scheduler::deterministic_now_ns() const {
+  return quantum_ns_ + (quantum_hart_ ? std::int64_t(quantum_hart_->steps() - quantum_steps_) * ns_per_step : 0);
+}
+
+double Scheduler::seconds_waiting() const {
+  std::lock_guard guard(lock_);
+  auto ns = waited_ns_;
+  const auto now = monotonic_ns();
+  for (const auto& slot : slots_)
+    if (slot.state == State::waiting) ns += now - slot.waiting_since;
+  return double(ns) / 1e9;
+}
+
+}  // namespace doppel
