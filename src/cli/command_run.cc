@@ -87,6 +87,7 @@ void print_statistics(const MachineStatistics& s) {
              "dirty pages           {:>16}\n",
              h.instructions, busy > 0 ? double(h.instructions) / busy : 0.0, h.exceptions, h.interrupts, h.tlb_misses, h.tlb_flushes, h.blocks_decoded,
              h.device_accesses, h.watched_reservations, h.waits, s.seconds_waiting, s.seconds, s.dirty_pages);
+  for (std::size_t i = 0; i < s.places.size(); i++) fmt::print(stderr, "hart {:<2} is at            {:016x} in {}-mode\n", i, s.places[i].pc, s.places[i].mode);
   if (s.memory_hash) fmt::print(stderr, "memory hash           {:016x}\n", s.memory_hash);
 }
 

@@ -154,6 +154,7 @@ MachineStatistics Computer::statistics() {
     const auto& c = hart->counters();
     all.harts.instructions += c.instructions, all.harts.exceptions += c.exceptions, all.harts.interrupts += c.interrupts;
     all.harts.tlb_misses += c.tlb_misses, all.harts.tlb_flushes += c.tlb_flushes, all.harts.blocks_decoded += c.blocks_decoded;
+    all.places.push_back({hart->state().pc, "USHM"[hart->state().privilege & 3]});
     all.harts.device_accesses += c.device_accesses, all.harts.waits += c.waits, all.harts.watched_reservations += c.watched_reservations;
   }
   all.dirty_pages = memory_->dirty_pages().size();

@@ -43,6 +43,11 @@ struct MachineStatistics {
   double seconds = 0, seconds_waiting = 0;
   riscv64::HartCounters harts;  // all together
   unsigned cpus = 0;
+  struct Place {
+    std::uint64_t pc;
+    char mode;  // 'U', 'S' or 'M'
+  };
+  std::vector<Place> places;  // where each hart is, by number
   std::uint64_t dirty_pages = 0, memory_hash = 0;  // the hash only with ClockKind::instructions
 };
 

@@ -79,7 +79,7 @@ bool Hart::load_across(const Op& op, std::uint64_t address, unsigned size, std::
 void Hart::store_part(std::uint64_t physical, const void* bytes, unsigned size) {
   const auto write = [&] {
     auto* host = memory_.page_for_write(physical) + (physical & page_mask);
-    if (!aligned(physical, size) || !std::has_single_bit(size)) {
+    if (size > 8 || !std::has_single_bit(size) || !aligned(physical, size)) {
       std::memcpy(host, bytes, size);
       return;
     }
