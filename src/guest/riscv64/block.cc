@@ -9,6 +9,8 @@
 namespace doppel::riscv64 {
 namespace {
 
+constexpr std::int32_t waits_only = 1 << 30;
+
 Instruction fetch(const std::byte* bytes, std::size_t length) {
   std::uint32_t bits = 0;
   std::memcpy(&bits, bytes, std::min<std::size_t>(length, 4));
@@ -16,12 +18,14 @@ Instruction fetch(const std::byte* bytes, std::size_t length) {
 }
 
 /// How many instructions from an LR to its SC when nothing between them accesses memory and control only falls through;
-/// 0 when there is no such SC near (reservation.h).
+/// 0 when there is no such SC near (reservation.h). An LR that only waits for a change, by WRS, needs no watching either: a
+/// WRS may end early (Unprivileged ISA 16), and the distance given is one at which no SC can be.
 std::int32_t distance_to_store_conditional(const std::byte* bytes, std::size_t length) {
   for (std::int32_t distance = 1; distance <= 16 && length >= 4; distance++) {
     const auto instruction = fetch(bytes, length);
     if (instruction.length > length) return 0;
     if (instruction.op == Opcode::sc_w || instruction.op == Opcode::sc_d) return distance;
+    if (instruction.op == Opcode::wrs_nto || instruction.op == Opcode::wrs_sto) return waits_only;
     if (!register_only(instruction.op)) return 0;
     bytes += instruction.length, length -= instruction.length;
   }
