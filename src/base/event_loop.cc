@@ -78,7 +78,8 @@ void EventLoop::run_posted() {
 
 void EventLoop::run_timers() {
   const auto now = monotonic_ns();
-  for (auto it = timers_.begin(); it != timers_.end();) {
+  const auto new_ones = next_timer_;  // what is set meanwhile waits, or one that is always due would hold us here
+  for (auto it = timers_.begin(); it != timers_.end() && it->first < new_ones;) {
     if (it->second.deadline_ns > now) {
       ++it;
       continue;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cli/command.h"
+#include "machine/console.h"
 
 namespace doppel {
 
@@ -73,6 +74,7 @@ int explain(const CLI::App& program, const CLI::ParseError& failure) {
 }  // namespace doppel
 
 int main(int argc, char** argv) {
+  doppel::Console::reserve_standard_descriptors();
   CLI::App program{"Doppel runs computers inside your computer: whole machines that boot unmodified operating systems,\nwithout KVM and without root.", "doppel"};
   program.require_subcommand(1);
   program.get_formatter()->column_width(34);

@@ -243,10 +243,8 @@ Result<void> Computer::reset() {
   if (plan_.symbols.tohost && !firmware_)
     htif_ = std::make_unique<Htif>(plan_.symbols, [this](std::span<const std::byte> text) { print_to_console(text); });
   for (const auto& hart : harts_) {
-    if (!machine_mode_) {
-      scheduler_->park(*hart);
-      continue;
-    }
+    scheduler_->park(*hart);  // it may have been asleep when another hart asked for the reboot
+    if (!machine_mode_) continue;
     hart->reset(plan_.entry, riscv64::Privilege::machine, hart->id(), plan_.device_tree);
     hart->state().x[12] = plan_.dynamic_info;
     scheduler_->start(*hart);

@@ -112,6 +112,10 @@ Result<int> Computer::serve_ends() {
 }
 
 Result<MachineOutcome> Computer::run() {
+  const SandboxOptions confinement{.network = config_.network, .io_uring = !config_.disks.empty(), .socket_directory = console_->socket_directory()};
+  // Before the threads that serve the guest exist, since each inherits it.
+  if (config_.sandbox)
+    if (auto files = restrict_files(confinement); !files) return files.failure();
   io_thread_ = std::thread([this] {
     pthread_setname_np(pthread_self(), "io");
     loop_->run();
@@ -122,7 +126,7 @@ Result<MachineOutcome> Computer::run() {
     console_->start();
   }
   if (config_.sandbox)
-    if (auto inside = enter_sandbox({.network = config_.network}); !inside) return inside.failure();
+    if (auto inside = enter_sandbox(confinement); !inside) return inside.failure();
   started_ns_ = monotonic_ns();
   scheduler_->resume();
   const auto status = serve_ends();

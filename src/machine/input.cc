@@ -56,6 +56,7 @@ class DeferredNetwork final : public Network {
   void send(std::span<const std::byte> frame) override { network_->send(frame); }
   void set_receiver(Receiver receiver) override { receiver_ = std::move(receiver); }
   void resume() override { flush(); }
+  std::vector<PublishedPort> published_ports() const override { return network_->published_ports(); }
 
  private:
   static constexpr std::size_t max_frames = 1024;

@@ -21,7 +21,7 @@ void Sbi::enter_supervisor(Hart& hart, std::uint64_t pc, std::uint64_t a1) {
   auto& s = hart.state();
   s.medeleg = 0xb1ff;  // everything but ECALLs from S-mode, which come here
   s.mideleg = riscv64::interrupt::supervisor_bits;
-  s.mcounteren = 0xffffffff;
+  s.mcounteren = s.scounteren = 0xffffffff;  // kernels expect user programs to be able to read the time, as OpenSBI has it
   s.menvcfg = riscv64::envcfg::machine_writable;
   s.pmpcfg[0] = 0x1f;  // everything is readable, writable and executable
   s.pmpaddr[0] = (1ULL << 54) - 1;
@@ -97,11 +97,17 @@ Sbi::Answer Sbi::remote_fence(Hart& hart, std::uint64_t function, const std::uin
 Sbi::Answer Sbi::start_hart(std::uint64_t id, std::uint64_t address, std::uint64_t opaque) {
   if (id >= host_.harts.size()) return {invalid_param};
   if (!host_.memory.contains(address, 4)) return {invalid_address};
-  std::lock_guard guard(lock_);
   auto& hart = *host_.harts[id];
+  std::unique_lock guard(lock_);
+  while (states_[id] == HartState::stopped && !host_.scheduler.idle(hart)) {
+    // It has just stopped and is on its way out of run(), where another hart's exclusive action may hold it up: that
+    // one waits for us too, so let it act.
+    guard.unlock();
+    host_.scheduler.safepoint();
+    std::this_thread::yield();
+    guard.lock();
+  }
   if (states_[id] != HartState::stopped) return {already_available};
-  // A hart that has just stopped may still be on its way out of run().
-  while (!host_.scheduler.idle(hart)) std::this_thread::yield();
   states_[id] = HartState::started;
   enter_supervisor(hart, address, opaque);
   host_.scheduler.start(hart);

@@ -17,17 +17,20 @@ Instruction fetch(const std::byte* bytes, std::size_t length) {
   return decode(bits);
 }
 
-/// How many instructions from an LR to its SC when nothing between them accesses memory and control only falls through;
-/// 0 when there is no such SC near (reservation.h). An LR that only waits for a change, by WRS, needs no watching either: a
-/// WRS may end early (Unprivileged ISA 16), and the distance given is one at which no SC can be.
-std::int32_t distance_to_store_conditional(const std::byte* bytes, std::size_t length) {
-  for (std::int32_t distance = 1; distance <= 16 && length >= 4; distance++) {
+/// The way from an LR to its SC when nothing between them accesses memory and control only falls through; 0 when there is no
+/// such SC near. At most one branch: by the number of steps alone, a path over a taken branch and a load could pass for it.
+std::int32_t way_to_store_conditional(const std::byte* bytes, std::size_t length) {
+  const auto* const begin = bytes;
+  std::int32_t behind_branch = 0;
+  for (std::int32_t steps = 1; steps <= 16 && length >= 4; steps++) {
     const auto instruction = fetch(bytes, length);
     if (instruction.length > length) return 0;
-    if (instruction.op == Opcode::sc_w || instruction.op == Opcode::sc_d) return distance;
-    if (instruction.op == Opcode::wrs_nto || instruction.op == Opcode::wrs_sto) return waits_only;
+    if (instruction.op == Opcode::sc_w || instruction.op == Opcode::sc_d) return plain_way(steps, behind_branch);
     if (!register_only(instruction.op)) return 0;
     bytes += instruction.length, length -= instruction.length;
+    if (!ends_block(instruction.op)) continue;
+    if (behind_branch != 0) return 0;
+    behind_branch = std::int32_t(bytes - begin) + 4;  // the LR itself has 4
   }
   return 0;
 }
@@ -52,7 +55,7 @@ void decode_block(const std::byte* bytes, std::size_t length, std::uint64_t phys
           .rm = instruction.rm};
     offset += instruction.length;
     if (instruction.op == Opcode::lr_w || instruction.op == Opcode::lr_d)
-      op.imm = distance_to_store_conditional(bytes + offset, length - offset);
+      op.imm = way_to_store_conditional(bytes + offset, length - offset), block.reserves = true;
     ops.push_back(op);
     if (ends_block(instruction.op)) break;
   }

@@ -34,6 +34,7 @@ struct Block {
   std::uint64_t physical = 0;  // of the first instruction
   std::uint64_t epoch = 0;     // of the last time its bytes were seen to be memory's
   std::uint32_t count = 0, bytes = 0;
+  bool reserves = false;  // holds an LR, whose imm depends on code behind the block too
   const Op* ops = nullptr;
   Block* next = nullptr;  // in its bucket
 };
@@ -62,6 +63,12 @@ class BlockCache {
   std::vector<std::unique_ptr<Op[]>> slabs_;
   std::size_t ops_used_ = 0, slab_left_ = 0;
 };
+
+/// What an LR's imm says of the way to its SC: `steps` instructions and, when there is a branch on it, where the code behind
+/// the branch begins in bytes from the LR. 0 when the LR cannot be plain (reservation.h).
+constexpr std::int32_t plain_way(std::int32_t steps, std::int32_t behind_branch) { return steps | behind_branch << 8; }
+constexpr std::uint64_t plain_way_steps(std::int32_t imm) { return std::uint64_t(imm & 0xff); }
+constexpr std::uint64_t plain_way_behind_branch(std::int32_t imm) { return std::uint64_t(imm >> 8); }
 
 /// Decodes the instructions in `bytes` (up to the page's end) that start at `physical`. `bytes` holds at least one whole
 /// instruction.

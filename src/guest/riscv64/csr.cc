@@ -108,7 +108,8 @@ struct Csr::Table {
         [](Hart& h, const Op&, U64 v) { write_enables(h, v, h.state_.mideleg); });
     add(0x105, "stvec", [](Hart& h, const Op&) { return h.state_.stvec; }, [](Hart& h, const Op&, U64 v) { write_tvec(h.state_.stvec, v); });
     plain<&HartState::scounteren, 0xffffffff>(0x106, "scounteren");
-    plain<&HartState::senvcfg, envcfg::supervisor_writable>(0x10a, "senvcfg");
+    add(0x10a, "senvcfg", [](Hart& h, const Op&) { return h.state_.senvcfg; },
+        [](Hart& h, const Op&, U64 v) { h.state_.senvcfg = legal_envcfg(v) & envcfg::supervisor_writable; });
     plain<&HartState::sscratch>(0x140, "sscratch");
     plain<&HartState::sepc, ~1ULL>(0x141, "sepc");
     plain<&HartState::scause>(0x142, "scause");
@@ -157,9 +158,9 @@ struct Csr::Table {
     add(0x344, "mip", [](Hart& h, const Op&) { return h.pending(); },
         [](Hart& h, const Op&, U64 v) { write_pending(h, v, interrupt::supervisor_bits); });
   }
+  static U64 legal_envcfg(U64 value) { return (value & envcfg::cbie) == 2 << 4 ? value & ~envcfg::cbie : value; }  // CBIE = 2 is reserved
   static void write_menvcfg(Hart& h, const Op&, U64 value) {
-    if ((value & envcfg::cbie) == 2 << 4) value &= ~envcfg::cbie;  // reserved
-    h.state_.menvcfg = value & envcfg::machine_writable;
+    h.state_.menvcfg = legal_envcfg(value) & envcfg::machine_writable;
     h.flush_translations();
     h.update_timers();
     h.check_interrupts();

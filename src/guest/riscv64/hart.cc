@@ -132,6 +132,7 @@ void Hart::run_part(const Block& block, std::uint64_t pc, std::uint64_t count) {
 }
 
 bool Hart::same_bytes(const Block& block) {
+  if (block.reserves) return false;  // code behind it counts too
   const auto* bytes = memory_.page_for_read(block.physical) + (block.physical & page_mask);
   for (std::uint32_t i = 0; i < block.count; i++)
     if (std::memcmp(bytes + block.ops[i].offset, &block.ops[i].bits, block.ops[i].length) != 0) return false;

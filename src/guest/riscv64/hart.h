@@ -254,6 +254,7 @@ class Hart {
     std::uint64_t physical = 0;
     std::uint64_t value = 0;  // what a plain LR read
     std::uint64_t at = 0;     // steps_before() the SC that a plain LR may be followed by
+    std::uint64_t block = 0;  // where the block of that SC must have been entered: behind the branch that is between; 0 is none
     unsigned size = 0;
   } reservation_;
   bool watch_next_ = false;  // a plain reservation did not fit the code: the next LR is watched

@@ -69,7 +69,8 @@ bool Hart::load_across(const Op& op, std::uint64_t address, unsigned size, std::
   if (!locate(op, address, first, Access::load, low) || !locate(op, address + first, size - first, Access::load, high)) return false;
   value = 0;
   auto* bytes = reinterpret_cast<std::byte*>(&value);
-  if (!memory_.contains(low, first) || !memory_.contains(high, size - first)) return raise(op, Cause::load_access_fault, address);
+  if (!memory_.contains(low, first)) return raise(op, Cause::load_access_fault, address);
+  if (!memory_.contains(high, size - first)) return raise(op, Cause::load_access_fault, address + first);
   std::memcpy(bytes, memory_.page_for_read(low) + (low & page_mask), first);
   std::memcpy(bytes + first, memory_.page_for_read(high) + (high & page_mask), size - first);
   return true;
@@ -113,7 +114,8 @@ bool Hart::store_across(const Op& op, std::uint64_t address, unsigned size, std:
   std::uint64_t low, high;
   // Both pages are checked before a byte changes, so that a fault leaves nothing half done.
   if (!locate(op, address, first, Access::store, low) || !locate(op, address + first, size - first, Access::store, high)) return false;
-  if (!memory_.contains(low, first) || !memory_.contains(high, size - first)) return raise(op, Cause::store_access_fault, address);
+  if (!memory_.contains(low, first)) return raise(op, Cause::store_access_fault, address);
+  if (!memory_.contains(high, size - first)) return raise(op, Cause::store_access_fault, address + first);
   const auto* bytes = reinterpret_cast<const std::byte*>(&value);
   store_part(low, bytes, first);
   store_part(high, bytes + first, size - first);
@@ -155,12 +157,14 @@ void Hart::reserve_watched(const AtomicPlace& place, const std::function<void()>
 }
 
 bool Hart::zero_block(const Op& op, std::uint64_t address) {
-  address &= ~std::uint64_t{cache_block_bytes - 1};
+  // A fault reports the address as rs1 has it, not the block's (Unprivileged ISA 19.5.4).
   std::uint64_t physical;
-  if (!locate(op, address, cache_block_bytes, Access::store, physical)) return false;
-  if (!memory_.contains(physical, cache_block_bytes)) return raise(op, Cause::store_access_fault, address);
+  if (!locate(op, address, 1, Access::store, physical)) return false;
+  const auto block = physical & ~std::uint64_t{cache_block_bytes - 1};
+  if (!pmp_allows(block, cache_block_bytes, Access::store, data_privilege()) || !memory_.contains(block, cache_block_bytes))
+    return raise(op, Cause::store_access_fault, address);
   static constexpr std::byte zeros[cache_block_bytes] = {};
-  store_part(physical, zeros, cache_block_bytes);
+  store_part(block, zeros, cache_block_bytes);
   return true;
 }
 

@@ -136,7 +136,8 @@ void Hart::update_timers() {
 
 std::uint64_t Hart::pending() {
   if (software_.load(std::memory_order_relaxed) && software_.exchange(false)) state_.mip |= 1 << interrupt::ssi;
-  return state_.mip | timers_ | external_.load(std::memory_order_relaxed);
+  const auto software = state_.menvcfg & envcfg::stce ? state_.mip & ~(1ULL << interrupt::sti) : state_.mip;  // 16: STIP is stimecmp's
+  return software | timers_ | external_.load(std::memory_order_relaxed);
 }
 
 std::uint64_t Hart::next_timer() const {
