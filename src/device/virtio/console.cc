@@ -266,9 +266,8 @@ std::vector<std::byte> VirtioConsole::message(unsigned index, std::uint8_t bit) 
   const auto head = std::as_bytes(std::span(&control, 1));
   std::vector<std::byte> out(head.begin(), head.end());
   if (bit == port_size) {
-    // Rows first, as Linux and all that works with it have it; the text of 5.3.6.2 in 1.2 has the two the other way
-    // round.
-    const std::uint16_t size[] = {rows_, columns_};
+    // Columns first, as 5.3.6.2 and Debian 13's kernel have it; Linux before 6.15 took the two the other way round.
+    const std::uint16_t size[] = {columns_, rows_};
     const auto bytes = std::as_bytes(std::span(size));
     out.insert(out.end(), bytes.begin(), bytes.end());
   } else if (bit == port_name) {

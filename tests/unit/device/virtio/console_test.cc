@@ -117,7 +117,7 @@ TEST_F(VirtioConsoleTest, PortsIntroduceThemselves) {
   control(0, PORT_READY, 1);
   EXPECT_EQ(messages(),
             (std::vector<Message>{
-                {0, CONSOLE_PORT, 1, ""}, {0, RESIZE, 0, std::string("\x28\0\x64\0", 4)}, {0, PORT_OPEN, 1, ""}}));
+                {0, CONSOLE_PORT, 1, ""}, {0, RESIZE, 0, std::string("\x64\0\x28\0", 4)}, {0, PORT_OPEN, 1, ""}}));
   control(1, PORT_READY, 1);
   EXPECT_EQ(messages(), (std::vector<Message>{{1, PORT_NAME, 1, "org.doppel.agent"}, {1, PORT_OPEN, 1, ""}}));
   EXPECT_FALSE(port1.open);
@@ -160,7 +160,7 @@ TEST_F(VirtioConsoleTest, AResizeReachesTheGuestByConfigurationAndByMessage) {
   EXPECT_NE(driver().get(reg::ConfigGeneration), generation);
   EXPECT_EQ(driver().get(reg::Config), 43u << 16 | 132u);
   EXPECT_EQ(driver().get(reg::InterruptStatus) & 2, 2u);
-  EXPECT_EQ(messages(), (std::vector<Message>{{0, RESIZE, 0, std::string("\x2b\0\x84\0", 4)}}));
+  EXPECT_EQ(messages(), (std::vector<Message>{{0, RESIZE, 0, std::string("\x84\0\x2b\0", 4)}}));
   rig.take_interrupt();
   console->resize(132, 43);  // the same again is no change
   EXPECT_FALSE(rig.line.level);
