@@ -1,5 +1,6 @@
 #pragma once
-// How state records become bytes and come back: little-endian, unversioned here (the caller names and versions records).
+// How state records become bytes and come back: little-endian, unversioned here (the caller names and versions
+// records).
 #include <concepts>
 #include <cstddef>
 #include <cstdint>

@@ -1,6 +1,6 @@
 #pragma once
-#include <ctime>
 #include <cstdint>
+#include <ctime>
 
 namespace doppel {
 

@@ -16,7 +16,8 @@
 namespace doppel {
 
 /// One thread's epoll loop: descriptors, posted functions and one-shot timers. Every callback runs on the thread that
-/// calls run(), holding the lock given at construction (the machine's device lock), so devices need no lock of their own.
+/// calls run(), holding the lock given at construction (the machine's device lock), so devices need no lock of their
+/// own.
 class EventLoop {
  public:
   using Callback = std::function<void(std::uint32_t events)>;
@@ -24,8 +25,8 @@ class EventLoop {
   static Result<std::unique_ptr<EventLoop>> create(std::recursive_mutex& lock);
   EventLoop(const EventLoop&) = delete;
 
-  /// Calls `callback` when `fd` is ready for `events` (EPOLLIN, EPOLLOUT …, level-triggered). One callback an fd; a second
-  /// add replaces the first. May be called from any thread that holds the lock, and from callbacks.
+  /// Calls `callback` when `fd` is ready for `events` (EPOLLIN, EPOLLOUT …, level-triggered). One callback an fd; a
+  /// second add replaces the first. May be called from any thread that holds the lock, and from callbacks.
   void watch(int fd, std::uint32_t events, Callback callback);
   void unwatch(int fd);
 

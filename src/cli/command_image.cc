@@ -58,7 +58,8 @@ int remove(const std::string& name) {
 int print_path(const std::string& name) {
   const auto path = image_path(name);
   if (!path) return complain(path.message());
-  if (!image_exists(*path)) return complain(fmt::format("there is no image named '{}': doppel image build {} makes it", name, name));
+  if (!image_exists(*path))
+    return complain(fmt::format("there is no image named '{}': doppel image build {} makes it", name, name));
   fmt::print("{}\n", path->string());
   return 0;
 }
@@ -99,7 +100,10 @@ void add_image(CLI::App& program, Action& action) {
   auto* command = image->add_subcommand("convert", "Copy a disk image into another format");
   command->add_option("FROM", options->from, "The disk: FILE[,format=raw|qcow2]")->required();
   command->add_option("TO", options->to, "The new file")->required();
-  command->add_option("--format", options->format, "Its format")->check(CLI::IsMember({"raw", "qcow2"}))->required()->type_name("raw|qcow2");
+  command->add_option("--format", options->format, "Its format")
+      ->check(CLI::IsMember({"raw", "qcow2"}))
+      ->required()
+      ->type_name("raw|qcow2");
   command->callback([options, &action] { action = [options] { return convert(*options); }; });
 }
 

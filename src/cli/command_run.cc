@@ -33,9 +33,11 @@ Result<std::uint64_t> parse_size(const std::string& text) {
   const std::string_view units = "KMGT";
   const bool plain = suffix.empty();
   const auto unit = plain ? 0 : units.find(char(std::toupper(suffix[0])));
-  const bool known = plain || (unit != std::string_view::npos && (suffix.size() == 1 || suffix.substr(1) == "iB" || suffix.substr(1) == "B"));
+  const bool known = plain || (unit != std::string_view::npos &&
+                               (suffix.size() == 1 || suffix.substr(1) == "iB" || suffix.substr(1) == "B"));
   const unsigned shift = plain ? 0 : 10 * (unsigned(unit) + 1);
-  if (used == 0 || !known || (number << shift >> shift) != number) return error("'{}' is not a size: write for instance 512M or 2G", text);
+  if (used == 0 || !known || (number << shift >> shift) != number)
+    return error("'{}' is not a size: write for instance 512M or 2G", text);
   return number << shift;
 }
 
@@ -59,7 +61,8 @@ Result<void> apply(RunOptions& o) {
     c.disks.push_back(*disk);
   }
   const bool bare = c.kernel.empty() && c.firmware.empty();
-  if (!o.image.empty() && !bare) return error("an image brings its own kernel: give either an image or --kernel and --firmware");
+  if (!o.image.empty() && !bare)
+    return error("an image brings its own kernel: give either an image or --kernel and --firmware");
   if (bare) {
     if (auto found = use_image(o.image, c); !found) return found;
   }
@@ -85,9 +88,11 @@ void print_statistics(const MachineStatistics& s) {
              "seconds in WFI        {:>16.3f}\n"
              "seconds               {:>16.3f}\n"
              "dirty pages           {:>16}\n",
-             h.instructions, busy > 0 ? double(h.instructions) / busy : 0.0, h.exceptions, h.interrupts, h.tlb_misses, h.tlb_flushes, h.blocks_decoded,
-             h.device_accesses, h.watched_reservations, h.waits, s.seconds_waiting, s.seconds, s.dirty_pages);
-  for (std::size_t i = 0; i < s.places.size(); i++) fmt::print(stderr, "hart {:<2} is at            {:016x} in {}-mode\n", i, s.places[i].pc, s.places[i].mode);
+             h.instructions, busy > 0 ? double(h.instructions) / busy : 0.0, h.exceptions, h.interrupts, h.tlb_misses,
+             h.tlb_flushes, h.blocks_decoded, h.device_accesses, h.watched_reservations, h.waits, s.seconds_waiting,
+             s.seconds, s.dirty_pages);
+  for (std::size_t i = 0; i < s.places.size(); i++)
+    fmt::print(stderr, "hart {:<2} is at            {:016x} in {}-mode\n", i, s.places[i].pc, s.places[i].mode);
   if (s.memory_hash) fmt::print(stderr, "memory hash           {:016x}\n", s.memory_hash);
 }
 
@@ -117,28 +122,60 @@ void add_run(CLI::App& program, Action& action) {
   auto& o = *options;
   auto& c = o.config;
   auto* verb = program.add_subcommand("run", "Run a machine: an image, or a kernel or firmware of your own");
-  verb->add_option("IMAGE", o.image, "An image by name (see doppel image ls); without one and without --kernel it is debian, made on first use");
-  verb->add_option("--kernel", c.kernel, "A kernel: RISC-V Image, also packed by gzip, zstd or as EFI program, or ELF")->type_name("FILE");
+  verb->add_option(
+      "IMAGE", o.image,
+      "An image by name (see doppel image ls); without one and without --kernel it is debian, made on first use");
+  verb->add_option("--kernel", c.kernel, "A kernel: RISC-V Image, also packed by gzip, zstd or as EFI program, or ELF")
+      ->type_name("FILE");
   verb->add_option("--initrd", c.initrd, "Its initial RAM disk")->type_name("FILE");
   verb->add_option("--append", c.append, "The kernel's command line")->type_name("TEXT");
-  verb->add_option("--firmware", c.firmware, "M-mode firmware, for instance OpenSBI or U-Boot; without it Doppel provides the SBI itself")->type_name("FILE");
+  verb->add_option("--firmware", c.firmware,
+                   "M-mode firmware, for instance OpenSBI or U-Boot; without it Doppel provides the SBI itself")
+      ->type_name("FILE");
   verb->add_option("--dtb", c.dtb, "A device tree of your own instead of the generated one")->type_name("FILE");
-  verb->add_option("--disk", o.disks, "A disk: FILE[,ro][,snapshot][,format=raw|qcow2]; may be given several times")->type_name("DISK")->expected(1)->take_all();
+  verb->add_option("--disk", o.disks, "A disk: FILE[,ro][,snapshot][,format=raw|qcow2]; may be given several times")
+      ->type_name("DISK")
+      ->expected(1)
+      ->take_all();
   verb->add_flag("--snapshot", o.snapshot, "Throw away what the guest writes to its disks");
-  verb->add_option("--memory", o.memory, "How much memory, for instance 512M")->type_name("SIZE")->capture_default_str();
+  verb->add_option("--memory", o.memory, "How much memory, for instance 512M")
+      ->type_name("SIZE")
+      ->capture_default_str();
   verb->add_option("--cpus", c.cpus, "How many processors, 1 to 32")->type_name("N")->capture_default_str();
-  verb->add_option("--mmu", c.mmu, "Bits of virtual addresses that the processors offer")->check(CLI::IsMember({39, 48, 57}))->type_name("39|48|57")->capture_default_str();
-  verb->add_option("--net", o.network, "The network: user (NAT to the host's, no root needed) or none")->check(CLI::IsMember({"user", "none"}))->type_name("user|none")->capture_default_str();
-  verb->add_option("--publish", o.ports, "Make a port of the guest a port of this host: HOST:GUEST[/udp]; may be given several times")->type_name("PORTS")->expected(1)->take_all();
-  verb->add_option("--console", c.console, "Where the guest's console goes: stdio, none, a file, or unix:PATH")->type_name("WHERE")->capture_default_str();
-  verb->add_option("--engine", o.engine, "What executes the guest's code")->check(CLI::IsMember({"interpreter"}))->type_name("interpreter")->capture_default_str();
-  verb->add_option("--clock", o.clock, "Guest time from the host's clock, or from counted instructions: then runs are repeatable")->check(CLI::IsMember({"host", "instructions"}))->type_name("host|instructions")->capture_default_str();
+  verb->add_option("--mmu", c.mmu, "Bits of virtual addresses that the processors offer")
+      ->check(CLI::IsMember({39, 48, 57}))
+      ->type_name("39|48|57")
+      ->capture_default_str();
+  verb->add_option("--net", o.network, "The network: user (NAT to the host's, no root needed) or none")
+      ->check(CLI::IsMember({"user", "none"}))
+      ->type_name("user|none")
+      ->capture_default_str();
+  verb->add_option("--publish", o.ports,
+                   "Make a port of the guest a port of this host: HOST:GUEST[/udp]; may be given several times")
+      ->type_name("PORTS")
+      ->expected(1)
+      ->take_all();
+  verb->add_option("--console", c.console, "Where the guest's console goes: stdio, none, a file, or unix:PATH")
+      ->type_name("WHERE")
+      ->capture_default_str();
+  verb->add_option("--engine", o.engine, "What executes the guest's code")
+      ->check(CLI::IsMember({"interpreter"}))
+      ->type_name("interpreter")
+      ->capture_default_str();
+  verb->add_option("--clock", o.clock,
+                   "Guest time from the host's clock, or from counted instructions: then runs are repeatable")
+      ->check(CLI::IsMember({"host", "instructions"}))
+      ->type_name("host|instructions")
+      ->capture_default_str();
   verb->add_option("--dump-dtb", c.dump_dtb, "Write the device tree to a file and do not run")->type_name("FILE");
-  verb->add_option("--signature", c.signature, "Write a bare-metal test program's signature there at its end")->type_name("FILE");
+  verb->add_option("--signature", c.signature, "Write a bare-metal test program's signature there at its end")
+      ->type_name("FILE");
   verb->add_flag("--stats", o.statistics, "Print counters at the end");
   verb->add_flag("--no-sandbox", o.no_sandbox, "Do not confine this process before the guest runs");
-  verb->footer("On a terminal: Ctrl-A X leaves, Ctrl-A H shows help, Ctrl-A Ctrl-A types Ctrl-A.\n"
-               "The exit status is 0 when the guest powers off, its own code when a test program ends with one, and 2 for what cannot be done.");
+  verb->footer(
+      "On a terminal: Ctrl-A X leaves, Ctrl-A H shows help, Ctrl-A Ctrl-A types Ctrl-A.\n"
+      "The exit status is 0 when the guest powers off, its own code when a test program ends with one, and 2 for what "
+      "cannot be done.");
   verb->callback([options, &action] { action = [options] { return run(*options); }; });
 }
 

@@ -20,14 +20,17 @@ namespace {
 
 bool sound_name(const std::string& name) {
   const auto allowed = [](unsigned char c) { return std::isalnum(c) || c == '.' || c == '_' || c == '-'; };
-  return !name.empty() && name.size() <= 64 && name[0] != '.' && name[0] != '-' && std::all_of(name.begin(), name.end(), allowed);
+  return !name.empty() && name.size() <= 64 && name[0] != '.' && name[0] != '-' &&
+         std::all_of(name.begin(), name.end(), allowed);
 }
 
-/// The script that makes an image: beside an installed program, in the source tree of a built one, or where CMake put it.
+/// The script that makes an image: beside an installed program, in the source tree of a built one, or where CMake put
+/// it.
 Result<fs::path> build_script(const std::string& name) {
   std::error_code ignored;
   const auto program = fs::read_symlink("/proc/self/exe", ignored).parent_path();
-  for (const fs::path& folder : {program / "../share/doppel/image", program / "../share/image", fs::path(DOPPEL_DATADIR) / "image"}) {
+  for (const fs::path& folder :
+       {program / "../share/doppel/image", program / "../share/image", fs::path(DOPPEL_DATADIR) / "image"}) {
     const auto script = folder / (name + ".sh");
     if (fs::exists(script, ignored)) return fs::canonical(script, ignored);
   }
@@ -37,19 +40,24 @@ Result<fs::path> build_script(const std::string& name) {
 /// A file of the image, which must lie inside its folder.
 Result<std::string> member(const fs::path& folder, const nlohmann::json& description, const char* key) {
   const auto found = description.find(key);
-  if (found == description.end() || !found->is_string()) return error("the image in {} is damaged: image.json has no {}", folder.string(), key);
+  if (found == description.end() || !found->is_string())
+    return error("the image in {} is damaged: image.json has no {}", folder.string(), key);
   const auto name = found->get<std::string>();
-  if (!sound_name(name)) return error("the image in {} is damaged: image.json names '{}' as its {}", folder.string(), name, key);
+  if (!sound_name(name))
+    return error("the image in {} is damaged: image.json names '{}' as its {}", folder.string(), name, key);
   const auto path = folder / name;
   std::error_code ignored;
-  if (!fs::exists(path, ignored)) return error("the image in {} is damaged: {} is missing; make it again with doppel image rm and build", folder.string(), name);
+  if (!fs::exists(path, ignored))
+    return error("the image in {} is damaged: {} is missing; make it again with doppel image rm and build",
+                 folder.string(), name);
   return path.string();
 }
 
 }  // namespace
 
 Result<fs::path> image_folder() {
-  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache && *cache == '/') return fs::path(cache) / "doppel/images";
+  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache && *cache == '/')
+    return fs::path(cache) / "doppel/images";
   if (const char* home = std::getenv("HOME"); home && *home) return fs::path(home) / ".cache/doppel/images";
   return error("it is not known where images are kept: set HOME or XDG_CACHE_HOME");
 }
@@ -72,7 +80,8 @@ std::vector<std::string> image_names() {
   std::error_code ignored;
   if (folder)
     for (const auto& entry : fs::directory_iterator(*folder, ignored))
-      if (sound_name(entry.path().filename().string()) && image_exists(entry.path())) names.push_back(entry.path().filename().string());
+      if (sound_name(entry.path().filename().string()) && image_exists(entry.path()))
+        names.push_back(entry.path().filename().string());
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -89,7 +98,8 @@ Result<void> build_image(const std::string& name) {
   auto shell = std::string("bash"), file = script->string(), output = path->string();
   char* arguments[] = {shell.data(), file.data(), output.data(), nullptr};
   pid_t child;
-  if (const int code = posix_spawnp(&child, "bash", nullptr, nullptr, arguments, environ); code != 0) return error("cannot start bash: {}", std::strerror(code));
+  if (const int code = posix_spawnp(&child, "bash", nullptr, nullptr, arguments, environ); code != 0)
+    return error("cannot start bash: {}", std::strerror(code));
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
@@ -102,13 +112,15 @@ Result<void> use_image(const std::string& name, MachineConfig& config) {
   const auto folder = image_path(chosen);
   if (!folder) return folder.failure();
   if (!image_exists(*folder)) {
-    if (!name.empty() && name != default_image) return error("there is no image named '{}': doppel image ls lists those that are there", name);
+    if (!name.empty() && name != default_image)
+      return error("there is no image named '{}': doppel image ls lists those that are there", name);
     if (auto built = build_image(chosen); !built) return built;
   }
   std::ifstream file(*folder / "image.json");
   const auto description = nlohmann::json::parse(file, nullptr, false);
   if (!description.is_object()) return error("the image in {} is damaged: image.json cannot be read", folder->string());
-  const auto kernel = member(*folder, description, "kernel"), initrd = member(*folder, description, "initrd"), disk = member(*folder, description, "disk");
+  const auto kernel = member(*folder, description, "kernel"), initrd = member(*folder, description, "initrd"),
+             disk = member(*folder, description, "disk");
   for (const auto* part : {&kernel, &initrd, &disk})
     if (!*part) return part->failure();
   config.kernel = *kernel;

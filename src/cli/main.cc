@@ -65,9 +65,11 @@ int explain(const CLI::App& program, const CLI::ParseError& failure) {
     const bool is_option = word.starts_with("-");
     const auto meant = suggestion(word, known_words(verb));
     return complain(fmt::format("{} '{}' is not known{}; see {} --help", is_option ? "the option" : "the word", word,
-                                meant.empty() ? "" : fmt::format(": did you mean '{}'?", meant), verb.get_parent() ? "doppel " + verb.get_name() : "doppel"));
+                                meant.empty() ? "" : fmt::format(": did you mean '{}'?", meant),
+                                verb.get_parent() ? "doppel " + verb.get_name() : "doppel"));
   }
-  return complain(fmt::format("{}; see doppel {}--help", failure.what(), verb.get_parent() ? verb.get_name() + " " : ""));
+  return complain(
+      fmt::format("{}; see doppel {}--help", failure.what(), verb.get_parent() ? verb.get_name() + " " : ""));
 }
 
 }  // namespace
@@ -75,7 +77,10 @@ int explain(const CLI::App& program, const CLI::ParseError& failure) {
 
 int main(int argc, char** argv) {
   doppel::Console::reserve_standard_descriptors();
-  CLI::App program{"Doppel runs computers inside your computer: whole machines that boot unmodified operating systems,\nwithout KVM and without root.", "doppel"};
+  CLI::App program{
+      "Doppel runs computers inside your computer: whole machines that boot unmodified operating systems,\nwithout KVM "
+      "and without root.",
+      "doppel"};
   program.require_subcommand(1);
   program.get_formatter()->column_width(34);
   doppel::Action action;

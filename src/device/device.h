@@ -1,5 +1,6 @@
 #pragma once
-// What a device is (ARCHITECTURE, law 7): a state record and a few functions. What is not in its saved state does not exist.
+// What a device is (ARCHITECTURE, law 7): a state record and a few functions. What is not in its saved state does not
+// exist.
 #include <cstdint>
 #include <string_view>
 
@@ -35,12 +36,12 @@ class Device {
   virtual std::uint64_t window() const = 0;
   /// To the state after power-on.
   virtual void reset() = 0;
-  /// One register access: `offset` < window(), `size` 1, 2, 4 or 8; false is an access fault. Registers that do not exist read
-  /// as zero and ignore writes, where the device's manual does not say otherwise.
+  /// One register access: `offset` < window(), `size` 1, 2, 4 or 8; false is an access fault. Registers that do not
+  /// exist read as zero and ignore writes, where the device's manual does not say otherwise.
   virtual bool read(std::uint64_t offset, unsigned size, std::uint64_t& value) = 0;
   virtual bool write(std::uint64_t offset, unsigned size, std::uint64_t value) = 0;
-  /// Saves the whole state, requests in flight included; restore() reads hostile bytes and fails with a sentence, and after
-  /// it the device behaves as the saved one, with its interrupt line driven to match.
+  /// Saves the whole state, requests in flight included; restore() reads hostile bytes and fails with a sentence, and
+  /// after it the device behaves as the saved one, with its interrupt line driven to match.
   virtual void save(Writer& out) const = 0;
   virtual Result<void> restore(Reader& in) = 0;
 };

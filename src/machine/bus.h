@@ -14,7 +14,8 @@ class Bus final : public MmioDoor {
  public:
   explicit Bus(std::recursive_mutex& device_lock) : lock_(device_lock) {}
 
-  /// `size` bytes at `base`; the part behind the device's own window reads as zero and ignores writes. Before the first access.
+  /// `size` bytes at `base`; the part behind the device's own window reads as zero and ignores writes. Before the first
+  /// access.
   void attach(std::uint64_t base, std::uint64_t size, Device& device) { windows_.push_back({base, size, &device}); }
   bool mmio_read(std::uint64_t address, unsigned size, std::uint64_t& value) override;
   bool mmio_write(std::uint64_t address, unsigned size, std::uint64_t value) override;

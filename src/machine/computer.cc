@@ -19,16 +19,18 @@ namespace {
 
 constexpr MacAddress guest_mac = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
 constexpr std::int64_t ns_per_tick = 1'000'000'000 / timebase_frequency;
-constexpr unsigned software_interrupt_base = 2 * max_harts;  // sources of Computer::set_level behind the PLIC's contexts
+constexpr unsigned software_interrupt_base =
+    2 * max_harts;  // sources of Computer::set_level behind the PLIC's contexts
 
 /// What harts offer, in the order in which the manual lists them; docs/machine.md explains the choices.
 const std::vector<std::string> isa_extensions = {
-    "i",     "m",      "a",     "f",     "d",    "c",     "zicbom", "zicbop", "zicboz", "zicntr", "zicond", "zicsr", "zifencei", "zihintntl", "zihintpause",
-    "zihpm", "zimop",  "zawrs", "zfa",   "zfhmin", "zca", "zcb",    "zcd",    "zcmop",  "zba",    "zbb",    "zbc",   "zbkb",     "zbkc",      "zbkx",
-    "zbs",   "sstc",   "svadu", "svinval", "svnapot", "svpbmt"};
+    "i",      "m",      "a",     "f",        "d",         "c",           "zicbom",  "zicbop",  "zicboz",
+    "zicntr", "zicond", "zicsr", "zifencei", "zihintntl", "zihintpause", "zihpm",   "zimop",   "zawrs",
+    "zfa",    "zfhmin", "zca",   "zcb",      "zcd",       "zcmop",       "zba",     "zbb",     "zbc",
+    "zbkb",   "zbkc",   "zbkx",  "zbs",      "sstc",      "svadu",       "svinval", "svnapot", "svpbmt"};
 
 std::uint64_t host_memory() {
-  struct sysinfo info {};
+  struct sysinfo info{};
   ::sysinfo(&info);
   return std::uint64_t(info.totalram) * info.mem_unit;
 }
@@ -45,19 +47,26 @@ Result<std::unique_ptr<Machine>> Computer::create(const MachineConfig& config) {
 }
 
 Result<void> Computer::check_config() const {
-  if (config_.cpus < 1 || config_.cpus > max_harts) return error("{} CPUs are not possible: give --cpus 1 to {}", config_.cpus, max_harts);
-  if (config_.mmu != 39 && config_.mmu != 48 && config_.mmu != 57) return error("--mmu {} is not possible: give 39, 48 or 57", config_.mmu);
+  if (config_.cpus < 1 || config_.cpus > max_harts)
+    return error("{} CPUs are not possible: give --cpus 1 to {}", config_.cpus, max_harts);
+  if (config_.mmu != 39 && config_.mmu != 48 && config_.mmu != 57)
+    return error("--mmu {} is not possible: give 39, 48 or 57", config_.mmu);
   if (config_.memory == 0) return error("a machine needs memory: give --memory, for instance 2G");
-  if (config_.memory % page_size != 0) return error("a memory of {} bytes is not a multiple of 4096 bytes", config_.memory);
+  if (config_.memory % page_size != 0)
+    return error("a memory of {} bytes is not a multiple of 4096 bytes", config_.memory);
   if (config_.memory > host_memory())
-    return error("{} of memory are more than the {} that this host has: give less --memory", byte_size_text(config_.memory), byte_size_text(host_memory()));
-  if (config_.kernel.empty() && config_.firmware.empty()) return error("there is nothing to boot: give an image, --kernel or --firmware");
+    return error("{} of memory are more than the {} that this host has: give less --memory",
+                 byte_size_text(config_.memory), byte_size_text(host_memory()));
+  if (config_.kernel.empty() && config_.firmware.empty())
+    return error("there is nothing to boot: give an image, --kernel or --firmware");
   return {};
 }
 
 Result<void> Computer::load_files() {
   if (auto sound = check_config(); !sound) return sound;
-  const auto load = [&](std::string_view what, const std::string& path) { return read_boot_file(what, path, config_.memory); };
+  const auto load = [&](std::string_view what, const std::string& path) {
+    return read_boot_file(what, path, config_.memory);
+  };
   if (!config_.firmware.empty()) {
     auto file = load("firmware", config_.firmware);
     if (!file) return file.failure();
@@ -68,7 +77,8 @@ Result<void> Computer::load_files() {
   if (!config_.kernel.empty()) {
     auto file = load("kernel", config_.kernel);
     if (!file) return file.failure();
-    auto kernel = parse_kernel(std::move(*file), config_.kernel, {.memory_size = config_.memory, .allow_raw = firmware_.has_value()});
+    auto kernel = parse_kernel(std::move(*file), config_.kernel,
+                               {.memory_size = config_.memory, .allow_raw = firmware_.has_value()});
     if (!kernel) return kernel.failure();
     kernel_ = std::move(*kernel);
   }
@@ -111,18 +121,22 @@ Result<void> Computer::make_board() {
   for (unsigned i = 0; i < 2 * config_.cpus; i++) contexts.push_back({this, i});
   for (unsigned i = 0; i < config_.cpus; i++) software.push_back({this, software_interrupt_base + i});
   plic_ = std::make_unique<Plic>(std::move(contexts));
-  aclint_ = std::make_unique<Aclint>(static_cast<Timebase&>(*this), std::move(software), [this](unsigned hart, std::uint64_t when) { harts_[hart]->set_mtimecmp(when); });
-  uart_ = std::make_unique<Uart16550>(InterruptLine{plic_.get(), uart_map.irq}, [this](std::span<const std::byte> text) { print_to_console(text); });
+  aclint_ = std::make_unique<Aclint>(static_cast<Timebase&>(*this), std::move(software),
+                                     [this](unsigned hart, std::uint64_t when) { harts_[hart]->set_mtimecmp(when); });
+  uart_ = std::make_unique<Uart16550>(InterruptLine{plic_.get(), uart_map.irq},
+                                      [this](std::span<const std::byte> text) { print_to_console(text); });
   uart_->set_room_callback([this] { pump_typed(); });
   rtc_ = std::make_unique<GoldfishRtc>(
       InterruptLine{plic_.get(), rtc_map.irq}, [this] { return input_->wall_ns(); },
       [this](std::int64_t wall) {
         input_->cancel(rtc_timer_);
         const auto delay = wall - input_->wall_ns();
-        if (wall != GoldfishRtc::no_alarm) rtc_timer_ = input_->at(input_->now_ns() + delay, [this] { rtc_->alarm_fired(); });
+        if (wall != GoldfishRtc::no_alarm)
+          rtc_timer_ = input_->at(input_->now_ns() + delay, [this] { rtc_->alarm_fired(); });
       });
   finisher_ = std::make_unique<TestFinisher>([this](Finish kind, unsigned code) {
-    finish(kind == Finish::reset ? End{End::Kind::reboot, 0} : End{End::Kind::off, kind == Finish::pass ? 0 : int(std::clamp(code, 1u, 255u))});
+    finish(kind == Finish::reset ? End{End::Kind::reboot, 0}
+                                 : End{End::Kind::off, kind == Finish::pass ? 0 : int(std::clamp(code, 1u, 255u))});
   });
   devices_ = {plic_.get(), uart_.get(), rtc_.get(), finisher_.get()};
   bus_->attach(test_finisher_map.base, test_finisher_map.size, *finisher_);
@@ -137,15 +151,20 @@ Result<void> Computer::make_board() {
 }
 
 void Computer::make_harts() {
-  machine_mode_ = boots_in_machine_mode({.kernel = kernel_ ? &*kernel_ : nullptr, .firmware = firmware_ ? &*firmware_ : nullptr});
+  machine_mode_ =
+      boots_in_machine_mode({.kernel = kernel_ ? &*kernel_ : nullptr, .firmware = firmware_ ? &*firmware_ : nullptr});
   bus_ = std::make_unique<Bus>(lock_);
   reservations_ = std::make_unique<riscv64::ReservationTable>(config_.cpus);
-  memory_->set_write_observer([this](std::uint64_t address, std::uint64_t length) { reservations_->device_store(address, length); });
-  const auto paging = config_.mmu == 39 ? riscv64::Paging::sv39 : config_.mmu == 48 ? riscv64::Paging::sv48 : riscv64::Paging::sv57;
+  memory_->set_write_observer(
+      [this](std::uint64_t address, std::uint64_t length) { reservations_->device_store(address, length); });
+  const auto paging = config_.mmu == 39   ? riscv64::Paging::sv39
+                      : config_.mmu == 48 ? riscv64::Paging::sv48
+                                          : riscv64::Paging::sv57;
   riscv64::HartEnvironment& environment = *this;
   for (unsigned id = 0; id < config_.cpus; id++)
     harts_.push_back(std::make_unique<riscv64::Hart>(
-        riscv64::HartConfig{.id = id, .max_paging = paging, .host_sbi = !machine_mode_, .harts = config_.cpus}, *memory_, *bus_, *reservations_, environment));
+        riscv64::HartConfig{.id = id, .max_paging = paging, .host_sbi = !machine_mode_, .harts = config_.cpus},
+        *memory_, *bus_, *reservations_, environment));
   const bool htif = kernel_ && kernel_->symbols.tohost && !firmware_;
   Scheduler::Hooks hooks{.ticks_to_ns = [this](std::uint64_t ticks) -> std::uint64_t {
     const auto relative = ticks - time_offset_;
@@ -160,18 +179,25 @@ void Computer::make_harts() {
       .memory = *memory_,
       .harts = harts_,
       .scheduler = *scheduler_,
-      .reset = [this](Sbi::Reset kind) { finish(kind == Sbi::Reset::reboot ? End{End::Kind::reboot, 0} : End{End::Kind::off, kind == Sbi::Reset::failure}); },
-      .write = [this](std::span<const std::byte> text) {
-        std::lock_guard guard(lock_);
-        print_to_console(text);
-      },
+      .reset =
+          [this](Sbi::Reset kind) {
+            finish(kind == Sbi::Reset::reboot ? End{End::Kind::reboot, 0}
+                                              : End{End::Kind::off, kind == Sbi::Reset::failure});
+          },
+      .write =
+          [this](std::span<const std::byte> text) {
+            std::lock_guard guard(lock_);
+            print_to_console(text);
+          },
       .read = [this](std::span<std::byte> out) { return read_typed(out); },
-      .exclusive = [this](riscv64::Hart& hart, const std::function<void()>& action) { scheduler_->exclusive(hart, action); },
+      .exclusive = [this](riscv64::Hart& hart,
+                          const std::function<void()>& action) { scheduler_->exclusive(hart, action); },
   });
 }
 
 Result<void> Computer::attach_virtio(std::unique_ptr<VirtioDevice> device) {
-  if (virtio_.size() == virtio_slots) return error("there are more devices than the board's {} virtio slots: give fewer --disk", virtio_slots);
+  if (virtio_.size() == virtio_slots)
+    return error("there are more devices than the board's {} virtio slots: give fewer --disk", virtio_slots);
   const auto map = virtio_map(unsigned(virtio_.size()));
   virtio_.push_back(std::make_unique<VirtioMmio>(std::move(device), InterruptLine{plic_.get(), map.irq}));
   bus_->attach(map.base, map.size, *virtio_.back());
@@ -185,7 +211,8 @@ Result<void> Computer::make_virtio() {
     auto disk = open_disk(spec);
     if (!disk) return disk.failure();
     const auto serial = fmt::format("doppel-{}", virtio_.size());
-    auto block = std::make_unique<VirtioBlock>(host, input_->open(std::move(*disk)), serial, std::min(config_.cpus, 4u));
+    auto block =
+        std::make_unique<VirtioBlock>(host, input_->open(std::move(*disk)), serial, std::min(config_.cpus, 4u));
     if (auto attached = attach_virtio(std::move(block)); !attached) return attached;
   }
   if (config_.network) {
@@ -194,10 +221,12 @@ Result<void> Computer::make_virtio() {
     auto card = std::make_unique<VirtioNet>(host, input_->wrap(std::move(*network)), guest_mac);
     if (auto attached = attach_virtio(std::move(card)); !attached) return attached;
   }
-  auto console = std::make_unique<VirtioConsole>(host, std::vector<ConsolePortSpec>{{.name = "", .console = true, .port = this}});
+  auto console =
+      std::make_unique<VirtioConsole>(host, std::vector<ConsolePortSpec>{{.name = "", .console = true, .port = this}});
   virtio_console_ = console.get();
   if (auto attached = attach_virtio(std::move(console)); !attached) return attached;
-  return attach_virtio(std::make_unique<VirtioEntropy>(host, [this](std::span<std::byte> out) { input_->entropy(out); }));
+  return attach_virtio(
+      std::make_unique<VirtioEntropy>(host, [this](std::span<std::byte> out) { input_->entropy(out); }));
 }
 
 Result<std::vector<std::byte>> Computer::build_device_tree(std::optional<AddressRange> initrd) {
@@ -231,11 +260,12 @@ Result<void> Computer::reset() {
                      .firmware = firmware_ ? &*firmware_ : nullptr,
                      .initrd = initrd_,
                      .initrd_path = config_.initrd,
-                     .make_device_tree = [this](std::optional<AddressRange> initrd) {
-                       auto tree = build_device_tree(initrd);
-                       if (tree) device_tree_ = *tree;
-                       return tree;
-                     }},
+                     .make_device_tree =
+                         [this](std::optional<AddressRange> initrd) {
+                           auto tree = build_device_tree(initrd);
+                           if (tree) device_tree_ = *tree;
+                           return tree;
+                         }},
                     *memory_);
   if (!plan) return plan.failure();
   plan_ = *plan;

@@ -21,7 +21,11 @@
 
 namespace doppel {
 
-class Computer final : public Machine, private riscv64::HartEnvironment, private Timebase, private InterruptSink, private ConsolePort {
+class Computer final : public Machine,
+                       private riscv64::HartEnvironment,
+                       private Timebase,
+                       private InterruptSink,
+                       private ConsolePort {
  public:
   static Result<std::unique_ptr<Machine>> create(const MachineConfig& config);
   ~Computer() override;
@@ -61,7 +65,9 @@ class Computer final : public Machine, private riscv64::HartEnvironment, private
   // riscv64::HartEnvironment
   std::uint64_t ticks(const riscv64::Hart&) override { return ticks(); }
   void supervisor_call(riscv64::Hart& hart) override { sbi_->call(hart); }
-  void exclusive(riscv64::Hart& hart, const std::function<void()>& action) override { scheduler_->exclusive(hart, action); }
+  void exclusive(riscv64::Hart& hart, const std::function<void()>& action) override {
+    scheduler_->exclusive(hart, action);
+  }
   void safepoint(riscv64::Hart&) override { scheduler_->safepoint(); }
   void wake(riscv64::Hart& hart) override { scheduler_->wake(hart); }
   std::span<const std::unique_ptr<riscv64::Hart>> harts() override { return harts_; }

@@ -112,7 +112,8 @@ Result<int> Computer::serve_ends() {
 }
 
 Result<MachineOutcome> Computer::run() {
-  const SandboxOptions confinement{.network = config_.network, .io_uring = !config_.disks.empty(), .socket_directory = console_->socket_directory()};
+  const SandboxOptions confinement{
+      .network = config_.network, .io_uring = !config_.disks.empty(), .socket_directory = console_->socket_directory()};
   // Before the threads that serve the guest exist, since each inherits it.
   if (config_.sandbox)
     if (auto files = restrict_files(confinement); !files) return files.failure();
@@ -153,13 +154,17 @@ Result<void> Computer::write_signature() {
 }
 
 MachineStatistics Computer::statistics() {
-  MachineStatistics all{.seconds = double(ran_ns_) / 1e9, .seconds_waiting = scheduler_->seconds_waiting(), .cpus = config_.cpus};
+  MachineStatistics all{
+      .seconds = double(ran_ns_) / 1e9, .seconds_waiting = scheduler_->seconds_waiting(), .cpus = config_.cpus};
   for (const auto& hart : harts_) {
     const auto& c = hart->counters();
-    all.harts.instructions += c.instructions, all.harts.exceptions += c.exceptions, all.harts.interrupts += c.interrupts;
-    all.harts.tlb_misses += c.tlb_misses, all.harts.tlb_flushes += c.tlb_flushes, all.harts.blocks_decoded += c.blocks_decoded;
+    all.harts.instructions += c.instructions, all.harts.exceptions += c.exceptions,
+        all.harts.interrupts += c.interrupts;
+    all.harts.tlb_misses += c.tlb_misses, all.harts.tlb_flushes += c.tlb_flushes,
+        all.harts.blocks_decoded += c.blocks_decoded;
     all.places.push_back({hart->state().pc, "USHM"[hart->state().privilege & 3]});
-    all.harts.device_accesses += c.device_accesses, all.harts.waits += c.waits, all.harts.watched_reservations += c.watched_reservations;
+    all.harts.device_accesses += c.device_accesses, all.harts.waits += c.waits,
+        all.harts.watched_reservations += c.watched_reservations;
   }
   all.dirty_pages = memory_->dirty_pages().size();
   if (input_->deterministic()) all.memory_hash = memory_->hash();

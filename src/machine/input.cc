@@ -11,7 +11,8 @@
 namespace doppel {
 namespace {
 
-/// Does each request at once and completes it a fixed guest time later, so that completions do not depend on the host's disk.
+/// Does each request at once and completes it a fixed guest time later, so that completions do not depend on the host's
+/// disk.
 class DeterministicDisk final : public AsyncDisk {
  public:
   static constexpr std::int64_t latency_ns = 100'000;
@@ -34,11 +35,16 @@ class DeterministicDisk final : public AsyncDisk {
  private:
   bool serve(const DiskRequest& r) {
     switch (r.kind) {
-      case DiskRequest::Kind::read: return disk_->read(r.offset, r.buffer).ok();
-      case DiskRequest::Kind::write: return disk_->write(r.offset, r.buffer).ok();
-      case DiskRequest::Kind::flush: return disk_->flush().ok();
-      case DiskRequest::Kind::discard: return disk_->discard(r.offset, r.length).ok();
-      case DiskRequest::Kind::write_zeroes: return disk_->write_zeroes(r.offset, r.length, r.may_unmap).ok();
+      case DiskRequest::Kind::read:
+        return disk_->read(r.offset, r.buffer).ok();
+      case DiskRequest::Kind::write:
+        return disk_->write(r.offset, r.buffer).ok();
+      case DiskRequest::Kind::flush:
+        return disk_->flush().ok();
+      case DiskRequest::Kind::discard:
+        return disk_->discard(r.offset, r.length).ok();
+      case DiskRequest::Kind::write_zeroes:
+        return disk_->write_zeroes(r.offset, r.length, r.may_unmap).ok();
     }
     return false;
   }

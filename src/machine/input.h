@@ -1,6 +1,6 @@
 #pragma once
-// The one door for everything that is not a function of the machine's state (ARCHITECTURE, law 6): time, entropy, and when
-// what the outside does reaches the guest.
+// The one door for everything that is not a function of the machine's state (ARCHITECTURE, law 6): time, entropy, and
+// when what the outside does reaches the guest.
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -21,7 +21,8 @@ enum class ClockKind : std::uint8_t {
   instructions,  // 10 ns an executed instruction; idle time is skipped; everything else that varies is fixed
 };
 
-/// Time, entropy and the delivery of events. Everything is called under the device lock except now_ns() and advance_to().
+/// Time, entropy and the delivery of events. Everything is called under the device lock except now_ns() and
+/// advance_to().
 class Input {
  public:
   Input(ClockKind kind, EventLoop& loop, std::recursive_mutex& device_lock);

@@ -47,7 +47,7 @@ struct MachineStatistics {
     std::uint64_t pc;
     char mode;  // 'U', 'S' or 'M'
   };
-  std::vector<Place> places;  // where each hart is, by number
+  std::vector<Place> places;                       // where each hart is, by number
   std::uint64_t dirty_pages = 0, memory_hash = 0;  // the hash only with ClockKind::instructions
 };
 

@@ -7,12 +7,18 @@ namespace doppel {
 using riscv64::Privilege;
 
 const Sbi::Extension Sbi::extensions[] = {
-    {0x10, &Sbi::base},           {0x54494d45, &Sbi::time},         {0x735049, &Sbi::ipi},         {0x52464e43, &Sbi::remote_fence},
-    {0x48534d, &Sbi::hart_state}, {0x53525354, &Sbi::system_reset}, {0x4442434e, &Sbi::debug_console},
+    {0x10, &Sbi::base},
+    {0x54494d45, &Sbi::time},
+    {0x735049, &Sbi::ipi},
+    {0x52464e43, &Sbi::remote_fence},
+    {0x48534d, &Sbi::hart_state},
+    {0x53525354, &Sbi::system_reset},
+    {0x4442434e, &Sbi::debug_console},
 };
 
 const Sbi::Extension* Sbi::find(std::uint64_t id) {
-  const auto* found = std::find_if(std::begin(extensions), std::end(extensions), [&](const Extension& e) { return e.id == id; });
+  const auto* found =
+      std::find_if(std::begin(extensions), std::end(extensions), [&](const Extension& e) { return e.id == id; });
   return found == std::end(extensions) ? nullptr : found;
 }
 
@@ -21,7 +27,8 @@ void Sbi::enter_supervisor(Hart& hart, std::uint64_t pc, std::uint64_t a1) {
   auto& s = hart.state();
   s.medeleg = 0xb1ff;  // everything but ECALLs from S-mode, which come here
   s.mideleg = riscv64::interrupt::supervisor_bits;
-  s.mcounteren = s.scounteren = 0xffffffff;  // kernels expect user programs to be able to read the time, as OpenSBI has it
+  s.mcounteren = s.scounteren =
+      0xffffffff;  // kernels expect user programs to be able to read the time, as OpenSBI has it
   s.menvcfg = riscv64::envcfg::machine_writable;
   s.pmpcfg[0] = 0x1f;  // everything is readable, writable and executable
   s.pmpaddr[0] = (1ULL << 54) - 1;
@@ -56,12 +63,20 @@ bool Sbi::for_each_of(std::uint64_t mask, std::uint64_t first, F&& f) {
 
 Sbi::Answer Sbi::base(Hart&, std::uint64_t function, const std::uint64_t* a) {
   switch (function) {
-    case 0: return {success, 2 << 24};  // specification 2.0
-    case 1: return {success, 0xd0};     // implementation: none of the registered ones
-    case 2: return {success, 1};
-    case 3: return {success, find(a[0]) != nullptr};
-    case 4: case 5: case 6: return {success, 0};  // mvendorid, marchid, mimpid
-    default: return {not_supported};
+    case 0:
+      return {success, 2 << 24};  // specification 2.0
+    case 1:
+      return {success, 0xd0};  // implementation: none of the registered ones
+    case 2:
+      return {success, 1};
+    case 3:
+      return {success, find(a[0]) != nullptr};
+    case 4:
+    case 5:
+    case 6:
+      return {success, 0};  // mvendorid, marchid, mimpid
+    default:
+      return {not_supported};
   }
 }
 
@@ -140,7 +155,8 @@ Sbi::Answer Sbi::suspend_hart(Hart& hart, std::uint32_t type, std::uint64_t resu
 
 Sbi::Answer Sbi::hart_state(Hart& hart, std::uint64_t function, const std::uint64_t* a) {
   switch (function) {
-    case 0: return start_hart(a[0], a[1], a[2]);
+    case 0:
+      return start_hart(a[0], a[1], a[2]);
     case 1: {
       std::lock_guard guard(lock_);
       states_[hart.id()] = HartState::stopped;
@@ -152,8 +168,10 @@ Sbi::Answer Sbi::hart_state(Hart& hart, std::uint64_t function, const std::uint6
       std::lock_guard guard(lock_);
       return {success, std::uint64_t(states_[a[0]])};
     }
-    case 3: return suspend_hart(hart, std::uint32_t(a[0]), a[1], a[2]);
-    default: return {not_supported};
+    case 3:
+      return suspend_hart(hart, std::uint32_t(a[0]), a[1], a[2]);
+    default:
+      return {not_supported};
   }
 }
 
@@ -184,10 +202,15 @@ Sbi::Answer Sbi::debug_console(Hart&, std::uint64_t function, const std::uint64_
   if (function < 2 && a[2] != 0) return {invalid_param};  // no memory has a high address half
   const auto byte = std::byte(a[0]);
   switch (function) {
-    case 0: return console_write(a[0], a[1]);
-    case 1: return console_read(a[0], a[1]);
-    case 2: host_.write({&byte, 1}); return {};
-    default: return {not_supported};
+    case 0:
+      return console_write(a[0], a[1]);
+    case 1:
+      return console_read(a[0], a[1]);
+    case 2:
+      host_.write({&byte, 1});
+      return {};
+    default:
+      return {not_supported};
   }
 }
 

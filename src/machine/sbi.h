@@ -22,13 +22,14 @@ class Sbi {
     std::span<const std::unique_ptr<Hart>> harts;
     Scheduler& scheduler;
     std::function<void(Reset)> reset;
-    std::function<void(std::span<const std::byte>)> write;             // to the debug console
-    std::function<std::size_t(std::span<std::byte>)> read;             // from it, what there is
+    std::function<void(std::span<const std::byte>)> write;  // to the debug console
+    std::function<std::size_t(std::span<std::byte>)> read;  // from it, what there is
     std::function<void(Hart&, const std::function<void()>&)> exclusive;
   };
   explicit Sbi(Host host) : host_(std::move(host)), states_(host_.harts.size(), HartState::stopped) {}
 
-  /// The state in which a kernel finds its hart (SBI 9.1, table 12): S-mode, no translation, interrupts off, everything delegated.
+  /// The state in which a kernel finds its hart (SBI 9.1, table 12): S-mode, no translation, interrupts off, everything
+  /// delegated.
   static void enter_supervisor(Hart& hart, std::uint64_t pc, std::uint64_t a1);
   /// Before the first hart runs, and at each reboot: only `boot_hart` is started.
   void reset(unsigned boot_hart);
@@ -41,7 +42,15 @@ class Sbi {
     std::int64_t error = 0;
     std::uint64_t value = 0;
   };
-  enum Error : std::int64_t { success = 0, failed = -1, not_supported = -2, invalid_param = -3, denied = -4, invalid_address = -5, already_available = -6 };
+  enum Error : std::int64_t {
+    success = 0,
+    failed = -1,
+    not_supported = -2,
+    invalid_param = -3,
+    denied = -4,
+    invalid_address = -5,
+    already_available = -6
+  };
   enum class HartState : std::uint64_t { started = 0, stopped = 1, suspended = 4 };  // as HSM numbers them
   using Handler = Answer (Sbi::*)(Hart& hart, std::uint64_t function, const std::uint64_t* a);
   struct Extension {

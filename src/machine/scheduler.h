@@ -16,14 +16,15 @@
 
 namespace doppel {
 
-/// The harts of one machine and the threads that run them. With a deterministic Input there is one worker, which runs the harts
-/// round robin in fixed quanta and moves guest time; otherwise a worker for each hart, up to the host's processors.
+/// The harts of one machine and the threads that run them. With a deterministic Input there is one worker, which runs
+/// the harts round robin in fixed quanta and moves guest time; otherwise a worker for each hart, up to the host's
+/// processors.
 class Scheduler {
  public:
   using Hart = riscv64::Hart;
   struct Hooks {
     std::function<std::uint64_t(std::uint64_t ticks)> ticks_to_ns;  // guest ticks to Input::now_ns() time
-    std::function<void()> between;  // after each run of a hart, without locks; may be empty
+    std::function<void()> between;    // after each run of a hart, without locks; may be empty
     std::uint64_t quantum = 200'000;  // instructions a run: a millisecond or two
   };
   Scheduler(std::span<const std::unique_ptr<Hart>> harts, Input& input, Hooks hooks);

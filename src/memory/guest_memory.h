@@ -34,8 +34,8 @@ class Segment {
   std::uint64_t size_;
 };
 
-/// One layer: for each page that it holds, where its bytes are. Sparse, by chunks of 512 pages (2 MiB of guest memory), or flat:
-/// all pages in address order in one segment, which is how the bottom layer of every machine begins.
+/// One layer: for each page that it holds, where its bytes are. Sparse, by chunks of 512 pages (2 MiB of guest memory),
+/// or flat: all pages in address order in one segment, which is how the bottom layer of every machine begins.
 class Layer {
  public:
   static constexpr std::uint64_t chunk_pages = 512;
@@ -67,8 +67,9 @@ class Layer {
 
 /// Guest-physical RAM of one machine: `size` bytes at guest-physical address `base`.
 ///
-/// All functions take guest-physical addresses and are safe from any thread; concurrent plain accesses to the same bytes
-/// race as they do on hardware. Devices use read, write, fill and for_each_span only; page pointers are for the CPU.
+/// All functions take guest-physical addresses and are safe from any thread; concurrent plain accesses to the same
+/// bytes race as they do on hardware. Devices use read, write, fill and for_each_span only; page pointers are for the
+/// CPU.
 class GuestMemory {
  public:
   /// `size` in bytes, a multiple of page_size. Fails with a sentence when the host cannot hold it.
@@ -80,8 +81,8 @@ class GuestMemory {
     return address >= base_ && address - base_ <= size_ && length <= size_ - (address - base_);
   }
 
-  /// The bytes of the page that holds `address` (contains() must hold). Valid until the page is next copied on write, which
-  /// the generation tells; never to be written through.
+  /// The bytes of the page that holds `address` (contains() must hold). Valid until the page is next copied on write,
+  /// which the generation tells; never to be written through.
   const std::byte* page_for_read(std::uint64_t address);
   /// The same for writing: the page becomes private and is marked dirty.
   std::byte* page_for_write(std::uint64_t address);

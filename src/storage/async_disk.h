@@ -21,9 +21,9 @@ struct DiskRequest {
   std::function<void(bool ok)> done;
 };
 
-/// Requests to a disk off the hart's thread. submit() is called under the device lock and does not block; `done` runs later
-/// under the device lock, never from inside submit(). Order between requests in flight is free, but a flush covers every
-/// write that was done before it was submitted.
+/// Requests to a disk off the hart's thread. submit() is called under the device lock and does not block; `done` runs
+/// later under the device lock, never from inside submit(). Order between requests in flight is free, but a flush
+/// covers every write that was done before it was submitted.
 class AsyncDisk {
  public:
   virtual ~AsyncDisk() = default;
@@ -31,8 +31,8 @@ class AsyncDisk {
   virtual Disk& disk() = 0;
 };
 
-/// Through io_uring for raw files where the kernel has it, otherwise (and for other formats) a few threads that end with
-/// the object. `done` runs on `loop`. The destructor waits for what is in flight, without calling `done`.
+/// Through io_uring for raw files where the kernel has it, otherwise (and for other formats) a few threads that end
+/// with the object. `done` runs on `loop`. The destructor waits for what is in flight, without calling `done`.
 /// `allow_uring` false is the fallback everywhere (tests).
 std::unique_ptr<AsyncDisk> make_async_disk(std::unique_ptr<Disk> disk, EventLoop& loop, bool allow_uring = true);
 

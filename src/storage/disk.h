@@ -11,8 +11,9 @@
 
 namespace doppel {
 
-/// One open disk image. Functions may be called from several threads at once, for disjoint or overlapping ranges; overlapping
-/// concurrent writes land in some order, sector by sector. Offsets and lengths are bytes; the caller keeps them inside size().
+/// One open disk image. Functions may be called from several threads at once, for disjoint or overlapping ranges;
+/// overlapping concurrent writes land in some order, sector by sector. Offsets and lengths are bytes; the caller keeps
+/// them inside size().
 class Disk {
  public:
   virtual ~Disk() = default;
@@ -27,7 +28,8 @@ class Disk {
   virtual Result<void> discard(std::uint64_t offset, std::uint64_t length) = 0;
   /// The range reads as zeros afterwards.
   virtual Result<void> write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_unmap) = 0;
-  /// The descriptor behind, where byte N of the disk is byte N of the file (raw), so that io_uring can go straight to it; else -1.
+  /// The descriptor behind, where byte N of the disk is byte N of the file (raw), so that io_uring can go straight to
+  /// it; else -1.
   virtual int direct_descriptor() const { return -1; }
 };
 
@@ -42,12 +44,13 @@ struct DiskSpec {
 /// Parses FILE[,ro][,snapshot][,format=raw|qcow2]; a comma in FILE is written twice.
 Result<DiskSpec> parse_disk_spec(const std::string& text);
 
-/// Opens a disk. A qcow2 that is to be written gets an overlay of Doppel's own beside it (PATH.overlay), reused when it is
-/// there already; with `snapshot`, an unnamed temporary one. A raw file that is written is locked against a second writer.
+/// Opens a disk. A qcow2 that is to be written gets an overlay of Doppel's own beside it (PATH.overlay), reused when it
+/// is there already; with `snapshot`, an unnamed temporary one. A raw file that is written is locked against a second
+/// writer.
 Result<std::unique_ptr<Disk>> open_disk(const DiskSpec& spec);
 
-/// Copies the image `from` into a new file `to` in `format` ("raw" or "qcow2"), sparse, through a temporary file that is
-/// renamed when complete. `progress` gets bytes done and all bytes.
+/// Copies the image `from` into a new file `to` in `format` ("raw" or "qcow2"), sparse, through a temporary file that
+/// is renamed when complete. `progress` gets bytes done and all bytes.
 Result<void> convert_disk(const DiskSpec& from, const std::string& to, const std::string& format,
                           const std::function<void(std::uint64_t, std::uint64_t)>& progress);
 

@@ -26,7 +26,8 @@ bool has_operations(io_uring& ring) {
   return has;
 }
 
-/// What goes through a ring is not seen by the sandbox's filter, so the ring itself takes nothing but what a disk needs.
+/// What goes through a ring is not seen by the sandbox's filter, so the ring itself takes nothing but what a disk
+/// needs.
 bool restrict_and_enable(io_uring& ring) {
   io_uring_restriction allowed[4] = {};
   const unsigned operations[] = {IORING_OP_READ, IORING_OP_WRITE, IORING_OP_FSYNC};
@@ -36,7 +37,9 @@ bool restrict_and_enable(io_uring& ring) {
   }
   allowed[3].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
   // Debian 12's liburing declares wrappers for these two and does not export them.
-  const auto call = [&](unsigned what, void* argument, unsigned count) { return ::syscall(__NR_io_uring_register, ring.ring_fd, what, argument, count) == 0; };
+  const auto call = [&](unsigned what, void* argument, unsigned count) {
+    return ::syscall(__NR_io_uring_register, ring.ring_fd, what, argument, count) == 0;
+  };
   return call(IORING_REGISTER_RESTRICTIONS, allowed, 4) && call(IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
 }
 
@@ -46,7 +49,8 @@ std::unique_ptr<AsyncDisk> UringDisk::make(std::unique_ptr<Disk>& disk, EventLoo
   io_uring ring;
   if (io_uring_queue_init(depth, &ring, IORING_SETUP_R_DISABLED) != 0) return nullptr;
   FileDescriptor ready(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!has_operations(ring) || !ready || io_uring_register_eventfd(&ring, ready.get()) != 0 || !restrict_and_enable(ring)) {
+  if (!has_operations(ring) || !ready || io_uring_register_eventfd(&ring, ready.get()) != 0 ||
+      !restrict_and_enable(ring)) {
     io_uring_queue_exit(&ring);
     return nullptr;
   }

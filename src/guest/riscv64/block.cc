@@ -9,7 +9,7 @@
 namespace doppel::riscv64 {
 namespace {
 
-constexpr std::int32_t waits_only = 1 << 30;
+constexpr std::int32_t waits_only = plain_way(0, 1);  // no SC executes in the step of its LR
 
 Instruction fetch(const std::byte* bytes, std::size_t length) {
   std::uint32_t bits = 0;
@@ -19,6 +19,7 @@ Instruction fetch(const std::byte* bytes, std::size_t length) {
 
 /// The way from an LR to its SC when nothing between them accesses memory and control only falls through; 0 when there is no
 /// such SC near. At most one branch: by the number of steps alone, a path over a taken branch and a load could pass for it.
+/// An LR that only waits for a change, by WRS, needs no watching either: a WRS may end early (Unprivileged ISA 16).
 std::int32_t way_to_store_conditional(const std::byte* bytes, std::size_t length) {
   const auto* const begin = bytes;
   std::int32_t behind_branch = 0;
@@ -26,6 +27,7 @@ std::int32_t way_to_store_conditional(const std::byte* bytes, std::size_t length
     const auto instruction = fetch(bytes, length);
     if (instruction.length > length) return 0;
     if (instruction.op == Opcode::sc_w || instruction.op == Opcode::sc_d) return plain_way(steps, behind_branch);
+    if (instruction.op == Opcode::wrs_nto || instruction.op == Opcode::wrs_sto) return waits_only;
     if (!register_only(instruction.op)) return 0;
     bytes += instruction.length, length -= instruction.length;
     if (!ends_block(instruction.op)) continue;

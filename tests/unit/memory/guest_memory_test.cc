@@ -10,7 +10,9 @@ namespace {
 
 constexpr std::uint64_t base = 0x80000000;
 
-std::unique_ptr<GuestMemory> make(std::uint64_t size = 4 << 20) { return std::move(GuestMemory::create(base, size)).value(); }
+std::unique_ptr<GuestMemory> make(std::uint64_t size = 4 << 20) {
+  return std::move(GuestMemory::create(base, size)).value();
+}
 
 std::string text_at(GuestMemory& memory, std::uint64_t address, std::size_t length) {
   std::string text(length, '?');
@@ -41,7 +43,6 @@ TEST(GuestMemory, RefusesWhatIsNotAllRam) {
     EXPECT_FALSE(memory->write(address, &byte, length));
     EXPECT_FALSE(memory->fill(address, 1, length));
   }
-
 }
 
 TEST(GuestMemory, RefusesSizesThatAreNoPages) {
