@@ -17,9 +17,10 @@ Instruction fetch(const std::byte* bytes, std::size_t length) {
   return decode(bits);
 }
 
-/// The way from an LR to its SC when nothing between them accesses memory and control only falls through; 0 when there is no
-/// such SC near. At most one branch: by the number of steps alone, a path over a taken branch and a load could pass for it.
-/// An LR that only waits for a change, by WRS, needs no watching either: a WRS may end early (Unprivileged ISA 16).
+/// The way from an LR to its SC when nothing between them accesses memory and control only falls through; 0 when there
+/// is no such SC near. At most one branch: by the number of steps alone, a path over a taken branch and a load could
+/// pass for it. An LR that only waits for a change, by WRS, needs no watching either: a WRS may end early (Unprivileged
+/// ISA 16).
 std::int32_t way_to_store_conditional(const std::byte* bytes, std::size_t length) {
   const auto* const begin = bytes;
   std::int32_t behind_branch = 0;
@@ -39,7 +40,8 @@ std::int32_t way_to_store_conditional(const std::byte* bytes, std::size_t length
 
 }  // namespace
 
-void decode_block(const std::byte* bytes, std::size_t length, std::uint64_t physical, Block& block, std::vector<Op>& ops) {
+void decode_block(const std::byte* bytes, std::size_t length, std::uint64_t physical, Block& block,
+                  std::vector<Op>& ops) {
   ops.clear();
   std::size_t offset = 0;
   while (ops.size() < Block::max_ops && length - offset >= 2) {

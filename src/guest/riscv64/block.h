@@ -64,14 +64,15 @@ class BlockCache {
   std::size_t ops_used_ = 0, slab_left_ = 0;
 };
 
-/// What an LR's imm says of the way to its SC: `steps` instructions and, when there is a branch on it, where the code behind
-/// the branch begins in bytes from the LR. 0 when the LR cannot be plain (reservation.h).
+/// What an LR's imm says of the way to its SC: `steps` instructions and, when there is a branch on it, where the code
+/// behind the branch begins in bytes from the LR. 0 when the LR cannot be plain (reservation.h).
 constexpr std::int32_t plain_way(std::int32_t steps, std::int32_t behind_branch) { return steps | behind_branch << 8; }
 constexpr std::uint64_t plain_way_steps(std::int32_t imm) { return std::uint64_t(imm & 0xff); }
 constexpr std::uint64_t plain_way_behind_branch(std::int32_t imm) { return std::uint64_t(imm >> 8); }
 
-/// Decodes the instructions in `bytes` (up to the page's end) that start at `physical`. `bytes` holds at least one whole
-/// instruction.
-void decode_block(const std::byte* bytes, std::size_t length, std::uint64_t physical, Block& block, std::vector<Op>& ops);
+/// Decodes the instructions in `bytes` (up to the page's end) that start at `physical`. `bytes` holds at least one
+/// whole instruction.
+void decode_block(const std::byte* bytes, std::size_t length, std::uint64_t physical, Block& block,
+                  std::vector<Op>& ops);
 
 }  // namespace doppel::riscv64

@@ -30,7 +30,8 @@ struct Csr::Table {
   /// A plain register: `mask` is what a write changes.
   template <auto field, U64 mask = ~0ULL>
   void plain(unsigned number, std::string_view name) {
-    add(number, name, [](Hart& h, const Op&) { return h.state_.*field; },
+    add(
+        number, name, [](Hart& h, const Op&) { return h.state_.*field; },
         [](Hart& h, const Op&, U64 v) { h.state_.*field = (h.state_.*field & ~mask) | (v & mask); });
   }
   template <U64 value>
@@ -41,17 +42,22 @@ struct Csr::Table {
   static bool fp_on(const Hart& h) { return !h.fp_off(); }
 
   void floating_point() {
-    add(0x001, "fflags", [](Hart& h, const Op&) -> U64 { return h.state_.fflags; },
+    add(
+        0x001, "fflags", [](Hart& h, const Op&) -> U64 { return h.state_.fflags; },
         [](Hart& h, const Op&, U64 v) { h.state_.fflags = v & 31, h.dirty_fp(); }, fp_on);
-    add(0x002, "frm", [](Hart& h, const Op&) -> U64 { return h.state_.frm; },
+    add(
+        0x002, "frm", [](Hart& h, const Op&) -> U64 { return h.state_.frm; },
         [](Hart& h, const Op&, U64 v) { h.state_.frm = v & 7, h.dirty_fp(); }, fp_on);
-    add(0x003, "fcsr", [](Hart& h, const Op&) -> U64 { return h.state_.frm << 5 | h.state_.fflags; },
+    add(
+        0x003, "fcsr", [](Hart& h, const Op&) -> U64 { return h.state_.frm << 5 | h.state_.fflags; },
         [](Hart& h, const Op&, U64 v) { h.state_.fflags = v & 31, h.state_.frm = v >> 5 & 7, h.dirty_fp(); }, fp_on);
   }
 
   // What the running instruction sees is what retired before it; what it writes is what the next one sees.
   static U64 cycles(Hart& h, const Op& op) { return h.steps_before(op) + h.state_.cycle_offset; }
-  static U64 retired(Hart& h, const Op& op) { return h.steps_before(op) - h.state_.unretired + h.state_.instret_offset; }
+  static U64 retired(Hart& h, const Op& op) {
+    return h.steps_before(op) - h.state_.unretired + h.state_.instret_offset;
+  }
 
   template <unsigned index>
   static bool counter_enabled(const Hart& h) {
@@ -74,7 +80,8 @@ struct Csr::Table {
     add(0xc01, "time", [](Hart& h, const Op&) { return h.environment_.ticks(h); }, nullptr, counter_enabled<1>);
     add(0xc02, "instret", retired, nullptr, counter_enabled<2>);
     add(0xb00, "mcycle", cycles, [](Hart& h, const Op& op, U64 v) { h.state_.cycle_offset += v - cycles(h, op) - 1; });
-    add(0xb02, "minstret", retired, [](Hart& h, const Op& op, U64 v) { h.state_.instret_offset += v - retired(h, op) - 1; });
+    add(0xb02, "minstret", retired,
+        [](Hart& h, const Op& op, U64 v) { h.state_.instret_offset += v - retired(h, op) - 1; });
     event_counter<3>();
   }
 
@@ -102,24 +109,35 @@ struct Csr::Table {
   }
 
   void supervisor() {
-    add(0x100, "sstatus", [](Hart& h, const Op&) { return h.state_.mstatus & status::supervisor_visible; },
+    add(
+        0x100, "sstatus", [](Hart& h, const Op&) { return h.state_.mstatus & status::supervisor_visible; },
         [](Hart& h, const Op&, U64 v) { write_status(h, v, status::supervisor_writable); });
-    add(0x104, "sie", [](Hart& h, const Op&) { return h.state_.mie & h.state_.mideleg; },
+    add(
+        0x104, "sie", [](Hart& h, const Op&) { return h.state_.mie & h.state_.mideleg; },
         [](Hart& h, const Op&, U64 v) { write_enables(h, v, h.state_.mideleg); });
-    add(0x105, "stvec", [](Hart& h, const Op&) { return h.state_.stvec; }, [](Hart& h, const Op&, U64 v) { write_tvec(h.state_.stvec, v); });
+    add(
+        0x105, "stvec", [](Hart& h, const Op&) { return h.state_.stvec; },
+        [](Hart& h, const Op&, U64 v) { write_tvec(h.state_.stvec, v); });
     plain<&HartState::scounteren, 0xffffffff>(0x106, "scounteren");
-    add(0x10a, "senvcfg", [](Hart& h, const Op&) { return h.state_.senvcfg; },
+    add(
+        0x10a, "senvcfg", [](Hart& h, const Op&) { return h.state_.senvcfg; },
         [](Hart& h, const Op&, U64 v) { h.state_.senvcfg = legal_envcfg(v) & envcfg::supervisor_writable; });
     plain<&HartState::sscratch>(0x140, "sscratch");
     plain<&HartState::sepc, ~1ULL>(0x141, "sepc");
     plain<&HartState::scause>(0x142, "scause");
     plain<&HartState::stval>(0x143, "stval");
-    add(0x144, "sip", [](Hart& h, const Op&) { return h.pending() & h.state_.mideleg; },
+    add(
+        0x144, "sip", [](Hart& h, const Op&) { return h.pending() & h.state_.mideleg; },
         [](Hart& h, const Op&, U64 v) { write_pending(h, v, h.state_.mideleg & 1 << interrupt::ssi); });
-    add(0x14d, "stimecmp", [](Hart& h, const Op&) { return h.state_.stimecmp; },
+    add(
+        0x14d, "stimecmp", [](Hart& h, const Op&) { return h.state_.stimecmp; },
         [](Hart& h, const Op&, U64 v) { h.state_.stimecmp = v, h.update_timers(), h.check_interrupts(); },
-        [](const Hart& h) { return h.privilege() == Privilege::machine || ((h.state_.menvcfg & envcfg::stce) && (h.state_.mcounteren & 2)); });
-    add(0x180, "satp", [](Hart& h, const Op&) { return h.state_.satp; }, write_satp,
+        [](const Hart& h) {
+          return h.privilege() == Privilege::machine ||
+                 ((h.state_.menvcfg & envcfg::stce) && (h.state_.mcounteren & 2));
+        });
+    add(
+        0x180, "satp", [](Hart& h, const Op&) { return h.state_.satp; }, write_satp,
         [](const Hart& h) { return h.privilege() != Privilege::supervisor || !(h.state_.mstatus & status::tvm); });
   }
   static void write_satp(Hart& h, const Op&, U64 value) {
@@ -137,17 +155,23 @@ struct Csr::Table {
     add(0xf14, "mhartid", [](Hart& h, const Op&) { return h.state_.hartid; }, nullptr);
     constant<0>(0xf15, "mconfigptr");
     constexpr auto letter = [](char c) { return U64{1} << (c - 'A'); };
-    constant<U64{2} << 62 | letter('A') | letter('B') | letter('C') | letter('D') | letter('F') | letter('I') | letter('M') | letter('S') | letter('U')>(
-        0x301, "misa");
+    constant<U64{2} << 62 | letter('A') | letter('B') | letter('C') | letter('D') | letter('F') | letter('I') |
+             letter('M') | letter('S') | letter('U')>(0x301, "misa");
   }
   void machine() {
-    add(0x300, "mstatus", [](Hart& h, const Op&) { return h.state_.mstatus; },
+    add(
+        0x300, "mstatus", [](Hart& h, const Op&) { return h.state_.mstatus; },
         [](Hart& h, const Op&, U64 v) { write_status(h, v, status::machine_writable); });
     plain<&HartState::medeleg, 0xb3ff>(0x302, "medeleg");
-    add(0x303, "mideleg", [](Hart& h, const Op&) { return h.state_.mideleg; },
+    add(
+        0x303, "mideleg", [](Hart& h, const Op&) { return h.state_.mideleg; },
         [](Hart& h, const Op&, U64 v) { h.state_.mideleg = v & interrupt::supervisor_bits, h.check_interrupts(); });
-    add(0x304, "mie", [](Hart& h, const Op&) { return h.state_.mie; }, [](Hart& h, const Op&, U64 v) { write_enables(h, v, interrupt::all_bits); });
-    add(0x305, "mtvec", [](Hart& h, const Op&) { return h.state_.mtvec; }, [](Hart& h, const Op&, U64 v) { write_tvec(h.state_.mtvec, v); });
+    add(
+        0x304, "mie", [](Hart& h, const Op&) { return h.state_.mie; },
+        [](Hart& h, const Op&, U64 v) { write_enables(h, v, interrupt::all_bits); });
+    add(
+        0x305, "mtvec", [](Hart& h, const Op&) { return h.state_.mtvec; },
+        [](Hart& h, const Op&, U64 v) { write_tvec(h.state_.mtvec, v); });
     plain<&HartState::mcounteren, 0xffffffff>(0x306, "mcounteren");
     add(0x30a, "menvcfg", [](Hart& h, const Op&) { return h.state_.menvcfg; }, write_menvcfg);
     constant<0>(0x320, "mcountinhibit");
@@ -155,10 +179,13 @@ struct Csr::Table {
     plain<&HartState::mepc, ~1ULL>(0x341, "mepc");
     plain<&HartState::mcause>(0x342, "mcause");
     plain<&HartState::mtval>(0x343, "mtval");
-    add(0x344, "mip", [](Hart& h, const Op&) { return h.pending(); },
+    add(
+        0x344, "mip", [](Hart& h, const Op&) { return h.pending(); },
         [](Hart& h, const Op&, U64 v) { write_pending(h, v, interrupt::supervisor_bits); });
   }
-  static U64 legal_envcfg(U64 value) { return (value & envcfg::cbie) == 2 << 4 ? value & ~envcfg::cbie : value; }  // CBIE = 2 is reserved
+  static U64 legal_envcfg(U64 value) {
+    return (value & envcfg::cbie) == 2 << 4 ? value & ~envcfg::cbie : value;
+  }  // CBIE = 2 is reserved
   static void write_menvcfg(Hart& h, const Op&, U64 value) {
     h.state_.menvcfg = legal_envcfg(value) & envcfg::machine_writable;
     h.flush_translations();
@@ -187,7 +214,8 @@ struct Csr::Table {
   static void write_pmpaddr(Hart& h, const Op&, U64 value) {
     const auto& config = h.state_.pmpcfg;
     const bool locked = config[index] & 0x80;
-    const bool next_locks = index + 1 < pmp_entries && (config[(index + 1) % pmp_entries] & 0x98) == 0x88;  // a locked TOR above
+    const bool next_locks =
+        index + 1 < pmp_entries && (config[(index + 1) % pmp_entries] & 0x98) == 0x88;  // a locked TOR above
     if (locked || next_locks) return;
     h.state_.pmpaddr[index] = value & ((U64{1} << 54) - 1);
     h.flush_translations();
@@ -226,7 +254,8 @@ bool Hart::write_csr(const Op& op, std::uint64_t value) {
   const unsigned number = op.imm & 4095;
   const auto* csr = Csr::find(number);
   const bool read_only = (number >> 10) == 3;
-  if (!csr || read_only || (number >> 8 & 3) > state_.privilege || (csr->accessible && !csr->accessible(*this))) return illegal(op);
+  if (!csr || read_only || (number >> 8 & 3) > state_.privilege || (csr->accessible && !csr->accessible(*this)))
+    return illegal(op);
   csr->write(*this, op, value);
   return true;
 }

@@ -14,7 +14,8 @@ constexpr std::uint64_t clock_slice = 2048;
 
 }  // namespace
 
-Hart::Hart(const HartConfig& config, GuestMemory& memory, MmioDoor& door, ReservationTable& reservations, HartEnvironment& environment)
+Hart::Hart(const HartConfig& config, GuestMemory& memory, MmioDoor& door, ReservationTable& reservations,
+           HartEnvironment& environment)
     : config_(config), memory_(memory), door_(door), reservations_(reservations), environment_(environment) {
   for (auto& view : views_) view = std::make_unique<View>();
   state_.hartid = config.id;
@@ -162,6 +163,15 @@ const Block* Hart::find_block(std::uint64_t pc) {
       return fetch_fault(Cause::instruction_access_fault, pc);
     fill_tlb(pc, Access::fetch, translation, privilege());
   }
+  if (fetch_->at(pc).fetch != (pc & ~page_mask)) {
+    // Memory protection is finer than the page: each instruction is checked, and each halfword of it.
+    std::uint16_t low;
+    std::memcpy(&low, memory_.page_for_read(physical) + (physical & page_mask), sizeof low);
+    const bool more = instruction_length(low) == 4 && (physical & page_mask) != page_size - 2;
+    if (more && !pmp_allows(physical + 2, 2, Access::fetch, privilege()))
+      return fetch_fault(Cause::instruction_access_fault, pc + 2);
+    if (more || instruction_length(low) == 2) return decode_alone(physical, physical + 2);
+  }
   auto* block = blocks_.find(physical);
   if (block && block->epoch != decode_epoch_) {
     if (same_bytes(*block))
@@ -178,9 +188,10 @@ const Block* Hart::find_block(std::uint64_t pc) {
       Translation translation;
       Cause fault;
       if (!translate(pc + 2, Access::fetch, privilege(), translation, fault)) return fetch_fault(fault, pc + 2);
-      if (!memory_.contains(translation.physical, 2) || !pmp_allows(translation.physical, 2, Access::fetch, privilege()))
+      if (!memory_.contains(translation.physical, 2) ||
+          !pmp_allows(translation.physical, 2, Access::fetch, privilege()))
         return fetch_fault(Cause::instruction_access_fault, pc + 2);
-      return decode_across_pages(physical, translation.physical);
+      return decode_alone(physical, translation.physical);
     }
     if (blocks_.full()) {
       blocks_.clear();
@@ -192,16 +203,18 @@ const Block* Hart::find_block(std::uint64_t pc) {
     block = blocks_.add(fresh, across_ops_);
     counters_.blocks_decoded++;
   }
-  // Where memory protection is finer than pages the TLB has no entry, and each block is checked again.
-  if (fetch_->at(pc).fetch == (pc & ~page_mask)) jump = {pc, block};
+  jump = {pc, block};
   return block;
 }
 
-const Block* Hart::decode_across_pages(std::uint64_t first, std::uint64_t second) {
+const Block* Hart::decode_alone(std::uint64_t first, std::uint64_t second) {
   std::byte bytes[4];
   std::memcpy(bytes, memory_.page_for_read(first) + (first & page_mask), 2);
-  std::memcpy(bytes + 2, memory_.page_for_read(second) + (second & page_mask), 2);
-  decode_block(bytes, sizeof bytes, first, across_, across_ops_);
+  std::uint16_t low;
+  std::memcpy(&low, bytes, sizeof low);
+  const auto length = instruction_length(low);
+  if (length == 4) std::memcpy(bytes + 2, memory_.page_for_read(second) + (second & page_mask), 2);
+  decode_block(bytes, length, first, across_, across_ops_);
   across_.ops = across_ops_.data();
   return &across_;
 }

@@ -1,6 +1,6 @@
 #pragma once
-// A RISC-V hart: architectural state and the interpreter that runs it. An object, not a thread: run() may be called from any
-// one thread at a time.
+// A RISC-V hart: architectural state and the interpreter that runs it. An object, not a thread: run() may be called
+// from any one thread at a time.
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -25,11 +25,13 @@ class HartEnvironment {
   virtual ~HartEnvironment() = default;
   /// The time CSR: ticks of the board's timebase.
   virtual std::uint64_t ticks(const Hart& hart) = 0;
-  /// An ECALL from S-mode in a machine without firmware (HartConfig::host_sbi): arguments and results are in the registers.
+  /// An ECALL from S-mode in a machine without firmware (HartConfig::host_sbi): arguments and results are in the
+  /// registers.
   virtual void supervisor_call(Hart& hart) = 0;
   /// Runs `action` while no other hart of the machine executes. Called by a running hart, without the device lock.
   virtual void exclusive(Hart& hart, const std::function<void()>& action) = 0;
-  /// Called by a running hart between blocks when attention was asked for: lets an exclusive action of another hart run.
+  /// Called by a running hart between blocks when attention was asked for: lets an exclusive action of another hart
+  /// run.
   virtual void safepoint(Hart& hart) = 0;
   /// An interrupt became pending for a hart that may be waiting: let it run again. Any thread.
   virtual void wake(Hart& hart) = 0;
@@ -54,7 +56,8 @@ struct HartCounters {
 class Hart {
  public:
   /// Everything given must outlive the hart.
-  Hart(const HartConfig& config, GuestMemory& memory, MmioDoor& door, ReservationTable& reservations, HartEnvironment& environment);
+  Hart(const HartConfig& config, GuestMemory& memory, MmioDoor& door, ReservationTable& reservations,
+       HartEnvironment& environment);
   Hart(const Hart&) = delete;
 
   /// Why run() came back.
@@ -101,8 +104,8 @@ class Hart {
   HartCounters& counters() { return counters_; }
   HartEnvironment& environment() { return environment_; }
 
-  /// SFENCE.VMA for a range (length 0: everything), FENCE.I, and the loss of store rights to a page. For a hart that does not
-  /// execute: the calling hart itself or inside HartEnvironment::exclusive().
+  /// SFENCE.VMA for a range (length 0: everything), FENCE.I, and the loss of store rights to a page. For a hart that
+  /// does not execute: the calling hart itself or inside HartEnvironment::exclusive().
   void flush_translations();
   void flush_translations(std::uint64_t address, std::uint64_t length);
   void flush_instructions();
@@ -177,10 +180,13 @@ class Hart {
 
   // hart.cc
   void update_views();
-  View& view_of(Privilege privilege, bool sum) { return *views_[privilege == Privilege::machine ? 3 : privilege == Privilege::user ? 0 : sum ? 2 : 1]; }
+  View& view_of(Privilege privilege, bool sum) {
+    return *views_[privilege == Privilege::machine ? 3 : privilege == Privilege::user ? 0 : sum ? 2 : 1];
+  }
   void execute(std::uint64_t slice);
   const Block* find_block(std::uint64_t pc);
-  const Block* decode_across_pages(std::uint64_t pc, std::uint64_t physical);
+  /// A block of the one instruction at physical address `first`, whose upper half, if it has one, is at `second`.
+  const Block* decode_alone(std::uint64_t first, std::uint64_t second);
   void run_block(const Block& block, std::uint64_t pc);
   void run_part(const Block& block, std::uint64_t pc, std::uint64_t count);
   bool same_bytes(const Block& block);
@@ -222,7 +228,9 @@ class Hart {
   };
   AtomicPlace locate_atomic(const Op& op, std::uint64_t address, unsigned size, Access access);
   void reserve_watched(const AtomicPlace& place, const std::function<void()>& load);
-  std::uint64_t steps_before(const Op& op) const { return state_.steps + (slice_ - budget_) - (block_->count - (&op - block_->ops)); }
+  std::uint64_t steps_before(const Op& op) const {
+    return state_.steps + (slice_ - budget_) - (block_->count - (&op - block_->ops));
+  }
   void watch_page(std::uint64_t physical_page);
 
   HartConfig config_;
@@ -232,8 +240,8 @@ class Hart {
   HartEnvironment& environment_;
 
   HartState state_;
-  Tlb* data_ = nullptr;        // the view of loads and stores
-  Tlb* fetch_ = nullptr;       // the view of instruction fetches
+  Tlb* data_ = nullptr;   // the view of loads and stores
+  Tlb* fetch_ = nullptr;  // the view of instruction fetches
   JumpCache* jumps_ = nullptr;
   const Block* block_ = nullptr;  // running
   std::uint64_t block_pc_ = 0;
@@ -254,7 +262,8 @@ class Hart {
     std::uint64_t physical = 0;
     std::uint64_t value = 0;  // what a plain LR read
     std::uint64_t at = 0;     // steps_before() the SC that a plain LR may be followed by
-    std::uint64_t block = 0;  // where the block of that SC must have been entered: behind the branch that is between; 0 is none
+    std::uint64_t block =
+        0;  // where the block of that SC must have been entered: behind the branch that is between; 0 is none
     unsigned size = 0;
   } reservation_;
   bool watch_next_ = false;  // a plain reservation did not fit the code: the next LR is watched

@@ -14,8 +14,8 @@ struct HartState {
   std::array<std::uint64_t, 33> x{};  // x[32] is where writes to x0 go; it is never read
   std::array<std::uint64_t, 32> f{};
   std::uint64_t pc = 0;
-  std::uint64_t steps = 0;       // instructions executed, those that trapped included, up to the start of the current run
-  std::uint64_t unretired = 0;   // of these, those that trapped
+  std::uint64_t steps = 0;  // instructions executed, those that trapped included, up to the start of the current run
+  std::uint64_t unretired = 0;  // of these, those that trapped
   std::uint64_t hartid = 0;
   std::uint8_t privilege = std::uint8_t(Privilege::machine);
   std::uint8_t waiting = 0;  // in WFI

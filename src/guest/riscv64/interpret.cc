@@ -17,14 +17,38 @@ enum class Flow : std::uint8_t {
 
 constexpr Flow flow(Opcode op) {
   switch (op) {
-    case Opcode::illegal: case Opcode::jal: case Opcode::jalr: case Opcode::beq: case Opcode::bne: case Opcode::blt: case Opcode::bge:
-    case Opcode::bltu: case Opcode::bgeu: case Opcode::ecall: case Opcode::ebreak: case Opcode::sret: case Opcode::mret:
+    case Opcode::illegal:
+    case Opcode::jal:
+    case Opcode::jalr:
+    case Opcode::beq:
+    case Opcode::bne:
+    case Opcode::blt:
+    case Opcode::bge:
+    case Opcode::bltu:
+    case Opcode::bgeu:
+    case Opcode::ecall:
+    case Opcode::ebreak:
+    case Opcode::sret:
+    case Opcode::mret:
       return Flow::jump;
-    case Opcode::fence_i: case Opcode::csrrw: case Opcode::csrrs: case Opcode::csrrc: case Opcode::csrrwi: case Opcode::csrrsi:
-    case Opcode::csrrci: case Opcode::wfi: case Opcode::sfence_vma: case Opcode::sinval_vma: case Opcode::sfence_w_inval:
-    case Opcode::sfence_inval_ir: case Opcode::pause: case Opcode::wrs_nto: case Opcode::wrs_sto:
+    case Opcode::fence_i:
+    case Opcode::csrrw:
+    case Opcode::csrrs:
+    case Opcode::csrrc:
+    case Opcode::csrrwi:
+    case Opcode::csrrsi:
+    case Opcode::csrrci:
+    case Opcode::wfi:
+    case Opcode::sfence_vma:
+    case Opcode::sinval_vma:
+    case Opcode::sfence_w_inval:
+    case Opcode::sfence_inval_ir:
+    case Opcode::pause:
+    case Opcode::wrs_nto:
+    case Opcode::wrs_sto:
       return Flow::after;
-    default: return Flow::next;
+    default:
+      return Flow::next;
   }
 }
 
@@ -35,10 +59,10 @@ void handle(Hart& hart, const Op* op) {
     semantic(hart, *op);
   else if (!semantic(hart, *op)) [[unlikely]]
     return;
-  if constexpr (flow == Flow::next)
-    [[clang::musttail]] return op[1].handler(hart, op + 1);
-  else
-    [[clang::musttail]] return Hart::go(hart, op);
+  if constexpr (flow == Flow::next) [[clang::musttail]]
+    return op[1].handler(hart, op + 1);
+  else [[clang::musttail]]
+    return Hart::go(hart, op);
 }
 
 void fall_through(Hart& hart, const Op* op) {
@@ -54,20 +78,44 @@ constexpr std::array<Handler, std::size_t(Opcode::count)> handlers = {
 
 constexpr bool writes_integer(Format format) {
   switch (format) {
-    case Format::R: case Format::Unary: case Format::I: case Format::Shift: case Format::ShiftW: case Format::Load: case Format::Jalr:
-    case Format::U: case Format::J: case Format::Csr: case Format::CsrI: case Format::Amo: case Format::Lr: case Format::MopR:
-    case Format::MopRR: case Format::FpCompare: case Format::FpToX: case Format::FpToInt: case Format::FpToIntRtz:
+    case Format::R:
+    case Format::Unary:
+    case Format::I:
+    case Format::Shift:
+    case Format::ShiftW:
+    case Format::Load:
+    case Format::Jalr:
+    case Format::U:
+    case Format::J:
+    case Format::Csr:
+    case Format::CsrI:
+    case Format::Amo:
+    case Format::Lr:
+    case Format::MopR:
+    case Format::MopRR:
+    case Format::FpCompare:
+    case Format::FpToX:
+    case Format::FpToInt:
+    case Format::FpToIntRtz:
       return true;
-    default: return false;
+    default:
+      return false;
   }
 }
 
 constexpr bool computes_in_registers(Format format) {
   switch (format) {
-    case Format::R: case Format::Unary: case Format::I: case Format::Shift: case Format::ShiftW: case Format::U: case Format::B:
+    case Format::R:
+    case Format::Unary:
+    case Format::I:
+    case Format::Shift:
+    case Format::ShiftW:
+    case Format::U:
+    case Format::B:
     case Format::Fence:
       return true;
-    default: return false;
+    default:
+      return false;
   }
 }
 
@@ -76,7 +124,8 @@ struct Traits {
 };
 constexpr std::array<Traits, std::size_t(Opcode::count)> traits = {
     Traits{},
-#define INSN(name, pattern, format, extension) Traits{writes_integer(Format::format), computes_in_registers(Format::format)},
+#define INSN(name, pattern, format, extension) \
+  Traits{writes_integer(Format::format), computes_in_registers(Format::format)},
 #include "guest/riscv64/isa.inc"
 };
 

@@ -13,7 +13,8 @@ Handler fall_through_handler();
 bool ends_block(Opcode op);
 /// Whether the instruction has an integer register for its result.
 bool writes_integer_register(Opcode op);
-/// Whether the instruction only computes in registers or is a conditional branch: what may stand between a plain LR and its SC.
+/// Whether the instruction only computes in registers or is a conditional branch: what may stand between a plain LR and
+/// its SC.
 bool register_only(Opcode op);
 
 }  // namespace doppel::riscv64

@@ -1,12 +1,13 @@
 #pragma once
-// F, D, Zfhmin, Zfa (Unprivileged ISA 20 to 22, 25): registers, NaN boxing, rounding modes and flags around floating_point.h.
-// Included by interpret.cc only.
+// F, D, Zfhmin, Zfa (Unprivileged ISA 20 to 22, 25): registers, NaN boxing, rounding modes and flags around
+// floating_point.h. Included by interpret.cc only.
 #include "guest/riscv64/floating_point.h"
 #include "guest/riscv64/interpret_memory.h"
 
 namespace doppel::riscv64::semantics {
 
-/// How a format lies in an f register: narrower values are boxed in ones; what is not boxed reads as the canonical NaN (21.2).
+/// How a format lies in an f register: narrower values are boxed in ones; what is not boxed reads as the canonical NaN
+/// (21.2).
 template <typename F>
 typename F::Bits read_float(Hart& h, unsigned r) {
   using Bits = typename F::Bits;
@@ -74,7 +75,8 @@ bool fused(Hart& h, const Op& i) {
   using Bits = typename F::Bits;
   constexpr Bits sign = Bits(1) << (8 * sizeof(Bits) - 1);
   Flags flags(h);
-  const Bits a = read_float<F>(h, i.rs1) ^ (negate_product ? sign : 0), c = read_float<F>(h, i.rs3) ^ (negate_addend ? sign : 0);
+  const Bits a = read_float<F>(h, i.rs1) ^ (negate_product ? sign : 0),
+             c = read_float<F>(h, i.rs3) ^ (negate_addend ? sign : 0);
   write_float(h, i.rd, F::fma(a, read_float<F>(h, i.rs2), c, rm, flags));
   return true;
 }

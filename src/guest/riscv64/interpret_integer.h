@@ -99,7 +99,8 @@ constexpr T remainder(T a, T b) {
 }
 constexpr auto mul = &of_registers<[](U64 a, U64 b) { return a * b; }>;
 constexpr auto mulh = &of_registers<[](U64 a, U64 b) { return U64(__int128(I64(a)) * I64(b) >> 64); }>;
-constexpr auto mulhsu = &of_registers<[](U64 a, U64 b) { return U64(__int128(I64(a)) * (unsigned __int128)(b) >> 64); }>;
+constexpr auto mulhsu =
+    &of_registers<[](U64 a, U64 b) { return U64(__int128(I64(a)) * (unsigned __int128)(b) >> 64); }>;
 constexpr auto mulhu = &of_registers<[](U64 a, U64 b) { return U64((unsigned __int128)(a)*b >> 64); }>;
 constexpr auto div = &of_registers<[](U64 a, U64 b) { return U64(divide(I64(a), I64(b))); }>;
 constexpr auto divu = &of_registers<[](U64 a, U64 b) { return divide(a, b); }>;

@@ -1,5 +1,6 @@
 #pragma once
-// Loads, stores, atomics, fences and cache-block operations (Unprivileged ISA 2.6, 2.7, 14, 19, 15). Included by interpret.cc only.
+// Loads, stores, atomics, fences and cache-block operations (Unprivileged ISA 2.6, 2.7, 14, 19, 15). Included by
+// interpret.cc only.
 #include "guest/riscv64/interpret_integer.h"
 #include "guest/riscv64/memory_access.h"
 
@@ -80,7 +81,8 @@ constexpr auto amomax_d = &amo<I64, larger>;
 constexpr auto amominu_d = &amo<U64, smaller>;
 constexpr auto amomaxu_d = &amo<U64, larger>;
 
-// Fences (2.7, 18). The host keeps all orders but a store before a later load, so only a fence that asks for that costs.
+// Fences (2.7, 18). The host keeps all orders but a store before a later load, so only a fence that asks for that
+// costs.
 inline void fence(Hart&, const Op& i) {
   const bool earlier_writes = i.imm & 0b0101'0000, later_reads = i.imm & 0b1010;
   if (earlier_writes && later_reads) __atomic_thread_fence(__ATOMIC_SEQ_CST);

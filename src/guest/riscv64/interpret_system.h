@@ -1,5 +1,6 @@
 #pragma once
-// Zicsr and the privileged instructions (Unprivileged ISA 7, Privileged ISA 3.3, 12.2, 15). Included by interpret.cc only.
+// Zicsr and the privileged instructions (Unprivileged ISA 7, Privileged ISA 3.3, 12.2, 15). Included by interpret.cc
+// only.
 #include "guest/riscv64/interpret_float.h"
 
 namespace doppel::riscv64::semantics {
@@ -15,7 +16,8 @@ constexpr auto sinval_vma = &sfence_vma;  // Svinval: invalidating at once is al
 inline bool sfence_w_inval(Hart& h, const Op& i) { return h.sfence(i, true); }
 constexpr auto sfence_inval_ir = &sfence_w_inval;
 
-/// Reads the CSR unless `rd` is x0 and the instruction would not read it, then writes it unless the instruction would not.
+/// Reads the CSR unless `rd` is x0 and the instruction would not read it, then writes it unless the instruction would
+/// not.
 template <auto combine, bool always_writes>
 bool access_csr(Hart& h, const Op& i, U64 operand, bool writes) {
   U64 old = 0;

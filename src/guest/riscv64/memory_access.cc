@@ -7,24 +7,34 @@ namespace doppel::riscv64 {
 namespace {
 
 constexpr Cause access_fault(Access access) {
-  return access == Access::load ? Cause::load_access_fault : access == Access::store ? Cause::store_access_fault : Cause::instruction_access_fault;
+  return access == Access::load    ? Cause::load_access_fault
+         : access == Access::store ? Cause::store_access_fault
+                                   : Cause::instruction_access_fault;
 }
 
 std::uint64_t read_bytes(const std::byte* from, unsigned size) {
   switch (size) {
-    case 1: return __atomic_load_n(reinterpret_cast<const std::uint8_t*>(from), __ATOMIC_RELAXED);
-    case 2: return __atomic_load_n(reinterpret_cast<const std::uint16_t*>(from), __ATOMIC_RELAXED);
-    case 4: return __atomic_load_n(reinterpret_cast<const std::uint32_t*>(from), __ATOMIC_RELAXED);
-    default: return __atomic_load_n(reinterpret_cast<const std::uint64_t*>(from), __ATOMIC_RELAXED);
+    case 1:
+      return __atomic_load_n(reinterpret_cast<const std::uint8_t*>(from), __ATOMIC_RELAXED);
+    case 2:
+      return __atomic_load_n(reinterpret_cast<const std::uint16_t*>(from), __ATOMIC_RELAXED);
+    case 4:
+      return __atomic_load_n(reinterpret_cast<const std::uint32_t*>(from), __ATOMIC_RELAXED);
+    default:
+      return __atomic_load_n(reinterpret_cast<const std::uint64_t*>(from), __ATOMIC_RELAXED);
   }
 }
 
 void write_bytes(std::byte* to, unsigned size, std::uint64_t value) {
   switch (size) {
-    case 1: return __atomic_store_n(reinterpret_cast<std::uint8_t*>(to), std::uint8_t(value), __ATOMIC_RELAXED);
-    case 2: return __atomic_store_n(reinterpret_cast<std::uint16_t*>(to), std::uint16_t(value), __ATOMIC_RELAXED);
-    case 4: return __atomic_store_n(reinterpret_cast<std::uint32_t*>(to), std::uint32_t(value), __ATOMIC_RELAXED);
-    default: return __atomic_store_n(reinterpret_cast<std::uint64_t*>(to), value, __ATOMIC_RELAXED);
+    case 1:
+      return __atomic_store_n(reinterpret_cast<std::uint8_t*>(to), std::uint8_t(value), __ATOMIC_RELAXED);
+    case 2:
+      return __atomic_store_n(reinterpret_cast<std::uint16_t*>(to), std::uint16_t(value), __ATOMIC_RELAXED);
+    case 4:
+      return __atomic_store_n(reinterpret_cast<std::uint32_t*>(to), std::uint32_t(value), __ATOMIC_RELAXED);
+    default:
+      return __atomic_store_n(reinterpret_cast<std::uint64_t*>(to), value, __ATOMIC_RELAXED);
   }
 }
 
@@ -66,7 +76,8 @@ bool Hart::load_slow(const Op& op, std::uint64_t address, unsigned size, std::ui
 bool Hart::load_across(const Op& op, std::uint64_t address, unsigned size, std::uint64_t& value) {
   const auto first = unsigned(page_size - (address & page_mask));
   std::uint64_t low, high;
-  if (!locate(op, address, first, Access::load, low) || !locate(op, address + first, size - first, Access::load, high)) return false;
+  if (!locate(op, address, first, Access::load, low) || !locate(op, address + first, size - first, Access::load, high))
+    return false;
   value = 0;
   auto* bytes = reinterpret_cast<std::byte*>(&value);
   if (!memory_.contains(low, first)) return raise(op, Cause::load_access_fault, address);
@@ -113,7 +124,9 @@ bool Hart::store_across(const Op& op, std::uint64_t address, unsigned size, std:
   const auto first = unsigned(page_size - (address & page_mask));
   std::uint64_t low, high;
   // Both pages are checked before a byte changes, so that a fault leaves nothing half done.
-  if (!locate(op, address, first, Access::store, low) || !locate(op, address + first, size - first, Access::store, high)) return false;
+  if (!locate(op, address, first, Access::store, low) ||
+      !locate(op, address + first, size - first, Access::store, high))
+    return false;
   if (!memory_.contains(low, first)) return raise(op, Cause::store_access_fault, address);
   if (!memory_.contains(high, size - first)) return raise(op, Cause::store_access_fault, address + first);
   const auto* bytes = reinterpret_cast<const std::byte*>(&value);
@@ -161,7 +174,8 @@ bool Hart::zero_block(const Op& op, std::uint64_t address) {
   std::uint64_t physical;
   if (!locate(op, address, 1, Access::store, physical)) return false;
   const auto block = physical & ~std::uint64_t{cache_block_bytes - 1};
-  if (!pmp_allows(block, cache_block_bytes, Access::store, data_privilege()) || !memory_.contains(block, cache_block_bytes))
+  if (!pmp_allows(block, cache_block_bytes, Access::store, data_privilege()) ||
+      !memory_.contains(block, cache_block_bytes))
     return raise(op, Cause::store_access_fault, address);
   static constexpr std::byte zeros[cache_block_bytes] = {};
   store_part(block, zeros, cache_block_bytes);
@@ -169,14 +183,20 @@ bool Hart::zero_block(const Op& op, std::uint64_t address) {
 }
 
 bool Hart::manage_block(const Op& op, std::uint64_t address) {
-  // Zicbom: needs leave to load or to store; failing both is a store fault (Unprivileged ISA 19.5.4). Memory is coherent here.
+  // Zicbom: needs leave to load or to store; failing both is a store fault (Unprivileged ISA 19.5.4). Memory is
+  // coherent here.
   const auto privilege = data_privilege();
   Translation translation;
   Cause fault;
-  if (!translate(address, Access::load, privilege, translation, fault) && !translate(address, Access::store, privilege, translation, fault))
-    return raise(op, fault == Cause::load_page_fault || fault == Cause::store_page_fault ? Cause::store_page_fault : Cause::store_access_fault, address);
+  if (!translate(address, Access::load, privilege, translation, fault) &&
+      !translate(address, Access::store, privilege, translation, fault))
+    return raise(op,
+                 fault == Cause::load_page_fault || fault == Cause::store_page_fault ? Cause::store_page_fault
+                                                                                     : Cause::store_access_fault,
+                 address);
   const auto block = translation.physical & ~std::uint64_t{cache_block_bytes - 1};
-  if (!pmp_allows(block, cache_block_bytes, Access::load, privilege) && !pmp_allows(block, cache_block_bytes, Access::store, privilege))
+  if (!pmp_allows(block, cache_block_bytes, Access::load, privilege) &&
+      !pmp_allows(block, cache_block_bytes, Access::store, privilege))
     return raise(op, Cause::store_access_fault, address);
   return memory_.contains(block, cache_block_bytes) || raise(op, Cause::store_access_fault, address);
 }

@@ -1,5 +1,6 @@
 #pragma once
-// The fast paths of data accesses: one TLB look-up, no calls. Included by hart.h. Everything else is in memory_access.cc.
+// The fast paths of data accesses: one TLB look-up, no calls. Included by hart.h. Everything else is in
+// memory_access.cc.
 #include "guest/riscv64/hart.h"
 
 namespace doppel::riscv64 {
@@ -60,11 +61,16 @@ bool Hart::load_reserved(const Op& op, std::uint64_t address, T& value) {
   if (plain) {
     if (reservation_.kind == Reservation::Kind::watched) reservations_.cancel(config_.id);
     constexpr std::uint32_t rl = 1 << 25;
-    if (op.bits & rl) __atomic_thread_fence(__ATOMIC_SEQ_CST);  // LR.aqrl: no earlier store may come after it (17.1, rule 6)
+    if (op.bits & rl)
+      __atomic_thread_fence(__ATOMIC_SEQ_CST);  // LR.aqrl: no earlier store may come after it (17.1, rule 6)
     read();
     const auto behind_branch = plain_way_behind_branch(op.imm);
-    reservation_ = {Reservation::Kind::plain, place.physical, std::uint64_t(value), steps_before(op) + plain_way_steps(op.imm),
-                    behind_branch ? pc_of(op) + behind_branch : 0, sizeof(T)};
+    reservation_ = {Reservation::Kind::plain,
+                    place.physical,
+                    std::uint64_t(value),
+                    steps_before(op) + plain_way_steps(op.imm),
+                    behind_branch ? pc_of(op) + behind_branch : 0,
+                    sizeof(T)};
   } else {
     reserve_watched(place, read);
     reservation_ = {Reservation::Kind::watched, place.physical, 0, 0, 0, sizeof(T)};
@@ -84,7 +90,8 @@ bool Hart::store_conditional(const Op& op, std::uint64_t address, T value, bool&
                                              [&] { __atomic_store_n(cell, value, __ATOMIC_SEQ_CST); });
   } else if (reservation.kind == Reservation::Kind::plain) {
     const bool fits = reservation.physical == place.physical && reservation.size == sizeof(T) &&
-                      (config_.harts == 1 || (reservation.at == steps_before(op) && (!reservation.block || reservation.block == block_pc_)));
+                      (config_.harts == 1 ||
+                       (reservation.at == steps_before(op) && (!reservation.block || reservation.block == block_pc_)));
     const auto exchange = [&] {
       T expected = static_cast<T>(reservation.value);
       stored = __atomic_compare_exchange_n(cell, &expected, value, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);

@@ -5,11 +5,15 @@ namespace doppel::riscv64 {
 namespace {
 
 constexpr Cause page_fault(Access access) {
-  return access == Access::load ? Cause::load_page_fault : access == Access::store ? Cause::store_page_fault : Cause::instruction_page_fault;
+  return access == Access::load    ? Cause::load_page_fault
+         : access == Access::store ? Cause::store_page_fault
+                                   : Cause::instruction_page_fault;
 }
 
 constexpr Cause access_fault(Access access) {
-  return access == Access::load ? Cause::load_access_fault : access == Access::store ? Cause::store_access_fault : Cause::instruction_access_fault;
+  return access == Access::load    ? Cause::load_access_fault
+         : access == Access::store ? Cause::store_access_fault
+                                   : Cause::instruction_access_fault;
 }
 
 constexpr std::uint8_t permission_bit(Access access) {
@@ -30,19 +34,23 @@ bool pmp_range(const HartState& state, unsigned index, Range& range) {
       range = {low, (address << 2) - 1};
       return address << 2 > low;
     }
-    case 2: range = {address << 2, (address << 2) + 3}; return true;  // NA4
-    case 3: {                                                         // NAPOT
+    case 2:
+      range = {address << 2, (address << 2) + 3};
+      return true;  // NA4
+    case 3: {       // NAPOT
       const auto ones = unsigned(__builtin_ctzll(~address));
       const auto size = 8ULL << ones;
       const auto low = (address & ~((2ULL << ones) - 1)) << 2;
       range = {low, low + size - 1};
       return true;
     }
-    default: return false;
+    default:
+      return false;
   }
 }
 
-/// Whether the address is one that the paging mode can translate: the unused high bits all equal the highest used one (12.4.1).
+/// Whether the address is one that the paging mode can translate: the unused high bits all equal the highest used one
+/// (12.4.1).
 bool canonical(std::uint64_t address, unsigned levels) {
   const unsigned unused = 64 - (12 + 9 * levels);
   return std::uint64_t(std::int64_t(address << unused) >> unused) == address;
@@ -92,12 +100,15 @@ bool Hart::translate(std::uint64_t address, Access access, Privilege privilege, 
   return true;
 }
 
-/// Sets A, and D for a store, by compare-and-swap; `retry` when another hart changed the entry meanwhile (12.3.2 step 9).
+/// Sets A, and D for a store, by compare-and-swap; `retry` when another hart changed the entry meanwhile (12.3.2 step
+/// 9).
 bool Hart::update_entry(std::uint64_t entry_address, std::uint64_t entry, Access access, bool& retry) {
   const auto wanted = entry | pte::a | (access == Access::store ? pte::d : 0);
   if (!pmp_allows(entry_address, 8, Access::store, Privilege::supervisor)) return false;
   auto* cell = reinterpret_cast<std::uint64_t*>(memory_.page_for_write(entry_address) + (entry_address & page_mask));
-  const auto exchange = [&] { retry = !__atomic_compare_exchange_n(cell, &entry, wanted, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED); };
+  const auto exchange = [&] {
+    retry = !__atomic_compare_exchange_n(cell, &entry, wanted, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+  };
   if (reservations_.watched(entry_address & ~page_mask))
     reservations_.store(config_.id, entry_address, 8, exchange);
   else
@@ -116,7 +127,8 @@ bool Hart::walk(std::uint64_t address, Access access, Privilege privilege, Trans
       fault = access_fault(access);
       return false;
     }
-    const auto* cell = reinterpret_cast<const std::uint64_t*>(memory_.page_for_read(entry_address) + (entry_address & page_mask));
+    const auto* cell =
+        reinterpret_cast<const std::uint64_t*>(memory_.page_for_read(entry_address) + (entry_address & page_mask));
     const auto entry = __atomic_load_n(cell, __ATOMIC_ACQUIRE);
     if (malformed(entry, unsigned(level), state_.menvcfg)) return false;
     const auto ppn = entry >> pte::ppn_shift & pte::ppn_mask;
@@ -126,7 +138,9 @@ bool Hart::walk(std::uint64_t address, Access access, Privilege privilege, Trans
       continue;
     }
     const bool user_page = entry & pte::u;
-    const bool reachable = privilege == Privilege::user ? user_page : !user_page || (access != Access::fetch && (state_.mstatus & status::sum));
+    const bool reachable = privilege == Privilege::user
+                               ? user_page
+                               : !user_page || (access != Access::fetch && (state_.mstatus & status::sum));
     out.load = reachable && ((entry & pte::r) || ((entry & pte::x) && (state_.mstatus & status::mxr)));
     out.store = reachable && (entry & pte::w);
     out.fetch = reachable && (entry & pte::x) && !(privilege == Privilege::supervisor && user_page);
@@ -152,11 +166,13 @@ bool Hart::walk(std::uint64_t address, Access access, Privilege privilege, Trans
 std::byte* Hart::fill_tlb(std::uint64_t address, Access access, const Translation& translation, Privilege privilege) {
   const auto page = address & ~page_mask;
   const auto physical = translation.physical & ~page_mask;
-  const auto allowed = pmp_permissions(physical, page_size, privilege);  // 0 when the page is not all alike: then it is not cached
+  const auto allowed =
+      pmp_permissions(physical, page_size, privilege);  // 0 when the page is not all alike: then it is not cached
   const bool store = access == Access::store && translation.store && (allowed & 2) && !reservations_.watched(physical);
   auto* host = store ? memory_.page_for_write(physical) : const_cast<std::byte*>(memory_.page_for_read(physical));
   auto& entry = (access == Access::fetch ? *fetch_ : *data_).at(address);
-  if (entry.page() != page || entry.physical != (physical | translation.leaf_bits) || entry.addend != reinterpret_cast<std::uintptr_t>(host) - page)
+  if (entry.page() != page || entry.physical != (physical | translation.leaf_bits) ||
+      entry.addend != reinterpret_cast<std::uintptr_t>(host) - page)
     entry = {};
   entry.addend = reinterpret_cast<std::uintptr_t>(host) - page;
   entry.physical = physical | translation.leaf_bits;

@@ -38,9 +38,12 @@ inline constexpr std::uint64_t cause_flag = 1ULL << 63;
 namespace status {
 inline constexpr std::uint64_t sie = 1 << 1, mie = 1 << 3, spie = 1 << 5, mpie = 1 << 7, spp = 1 << 8;
 inline constexpr unsigned mpp_shift = 11, fs_shift = 13;
-inline constexpr std::uint64_t mpp = 3ULL << mpp_shift, fs = 3ULL << fs_shift, mprv = 1 << 17, sum = 1 << 18, mxr = 1 << 19;
-inline constexpr std::uint64_t tvm = 1 << 20, tw = 1 << 21, tsr = 1 << 22, uxl64 = 2ULL << 32, sxl64 = 2ULL << 34, sd = 1ULL << 63;
-inline constexpr std::uint64_t machine_writable = sie | mie | spie | mpie | spp | mpp | fs | mprv | sum | mxr | tvm | tw | tsr;
+inline constexpr std::uint64_t mpp = 3ULL << mpp_shift, fs = 3ULL << fs_shift, mprv = 1 << 17, sum = 1 << 18,
+                               mxr = 1 << 19;
+inline constexpr std::uint64_t tvm = 1 << 20, tw = 1 << 21, tsr = 1 << 22, uxl64 = 2ULL << 32, sxl64 = 2ULL << 34,
+                               sd = 1ULL << 63;
+inline constexpr std::uint64_t machine_writable =
+    sie | mie | spie | mpie | spp | mpp | fs | mprv | sum | mxr | tvm | tw | tsr;
 inline constexpr std::uint64_t supervisor_writable = sie | spie | spp | fs | sum | mxr;
 inline constexpr std::uint64_t supervisor_visible = supervisor_writable | 3ULL << 32 | sd;
 }  // namespace status

@@ -1,5 +1,6 @@
 #pragma once
-// Load reservations (Unprivileged ISA 14.2) that hold under real concurrency. docs/interpreter.md tells the whole scheme.
+// Load reservations (Unprivileged ISA 14.2) that hold under real concurrency. docs/interpreter.md tells the whole
+// scheme.
 //
 // An LR whose SC follows with no memory access between is *plain*: its SC is one compare-and-swap, and an ABA in memory
 // cannot be observed by such a sequence. Any other LR is *watched*: the page loses every hart's right to store without
@@ -25,8 +26,8 @@ class ReservationTable {
   /// Makes a page watched. The caller has stopped the other harts and takes their store rights to it away.
   void watch(std::uint64_t page);
 
-  /// Runs `load` and reserves the granule at `address` for the hart, as one step; false, with nothing done, when the page is
-  /// not watched.
+  /// Runs `load` and reserves the granule at `address` for the hart, as one step; false, with nothing done, when the
+  /// page is not watched.
   template <typename F>
   bool reserve(unsigned hart, std::uint64_t address, F&& load) {
     std::lock_guard guard(lock_);

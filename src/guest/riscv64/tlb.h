@@ -7,15 +7,16 @@
 
 namespace doppel::riscv64 {
 
-/// A direct-mapped software TLB of 4 KiB translations for one way of accessing memory (a privilege with its SUM). A hit needs the
-/// entry's tag for that kind of access to be the address's page; then host = address + addend.
+/// A direct-mapped software TLB of 4 KiB translations for one way of accessing memory (a privilege with its SUM). A hit
+/// needs the entry's tag for that kind of access to be the address's page; then host = address + addend.
 struct Tlb {
   static constexpr std::size_t entries = 1024;
   static constexpr std::uint64_t none = 1;  // no page-aligned address
   struct Entry {
     std::uint64_t load = none, store = none, fetch = none;
-    std::uintptr_t addend = 0;   // host address - virtual address
-    std::uint64_t physical = 0;  // the page's guest-physical address; its low bits are log2 of the size of the leaf it came from
+    std::uintptr_t addend = 0;  // host address - virtual address
+    std::uint64_t physical =
+        0;  // the page's guest-physical address; its low bits are log2 of the size of the leaf it came from
     /// The page's virtual address, or `none` for an empty entry.
     std::uint64_t page() const { return load != none ? load : fetch != none ? fetch : store; }
   };

@@ -59,7 +59,8 @@ bool Hart::mret(const Op& op) {
 }
 
 bool Hart::sret(const Op& op) {
-  if (privilege() == Privilege::user || (privilege() == Privilege::supervisor && (state_.mstatus & status::tsr))) return illegal(op);
+  if (privilege() == Privilege::user || (privilege() == Privilege::supervisor && (state_.mstatus & status::tsr)))
+    return illegal(op);
   auto& s = state_;
   const auto to = s.mstatus & status::spp ? Privilege::supervisor : Privilege::user;
   const bool enable = s.mstatus & status::spie;
@@ -73,7 +74,8 @@ bool Hart::sret(const Op& op) {
 
 bool Hart::wait_for_interrupt(const Op& op) {
   // With TW, or from U-mode, waiting must not last: it is illegal at once (3.1.6.5).
-  const bool forbidden = privilege() == Privilege::user || (privilege() == Privilege::supervisor && (state_.mstatus & status::tw));
+  const bool forbidden =
+      privilege() == Privilege::user || (privilege() == Privilege::supervisor && (state_.mstatus & status::tw));
   if (forbidden) return illegal(op);
   state_.waiting = 1;
   ask_attention();
@@ -100,7 +102,11 @@ bool Hart::environment_call(const Op& op) {
     check_interrupts();
     return true;
   }
-  return raise(op, from == Privilege::user ? Cause::ecall_from_user : from == Privilege::supervisor ? Cause::ecall_from_supervisor : Cause::ecall_from_machine, 0);
+  return raise(op,
+               from == Privilege::user         ? Cause::ecall_from_user
+               : from == Privilege::supervisor ? Cause::ecall_from_supervisor
+                                               : Cause::ecall_from_machine,
+               0);
 }
 
 void Hart::set_interrupt(unsigned code, bool level) {
@@ -136,7 +142,8 @@ void Hart::update_timers() {
 
 std::uint64_t Hart::pending() {
   if (software_.load(std::memory_order_relaxed) && software_.exchange(false)) state_.mip |= 1 << interrupt::ssi;
-  const auto software = state_.menvcfg & envcfg::stce ? state_.mip & ~(1ULL << interrupt::sti) : state_.mip;  // 16: STIP is stimecmp's
+  const auto software =
+      state_.menvcfg & envcfg::stce ? state_.mip & ~(1ULL << interrupt::sti) : state_.mip;  // 16: STIP is stimecmp's
   return software | timers_ | external_.load(std::memory_order_relaxed);
 }
 
@@ -161,12 +168,14 @@ bool Hart::take_interrupt() {
   if (!ready) return false;
   const auto mode = privilege();
   const bool machine_enabled = mode != Privilege::machine || (state_.mstatus & status::mie);
-  const bool supervisor_enabled = mode == Privilege::user || (mode == Privilege::supervisor && (state_.mstatus & status::sie));
+  const bool supervisor_enabled =
+      mode == Privilege::user || (mode == Privilege::supervisor && (state_.mstatus & status::sie));
   auto taken = machine_enabled ? ready & ~state_.mideleg : 0;
   if (!taken && supervisor_enabled) taken = ready & state_.mideleg;
   if (!taken) return false;
   // 3.1.9: MEI, MSI, MTI, SEI, SSI, STI.
-  for (const auto code : {interrupt::mei, interrupt::msi, interrupt::mti, interrupt::sei, interrupt::ssi, interrupt::sti}) {
+  for (const auto code :
+       {interrupt::mei, interrupt::msi, interrupt::mti, interrupt::sei, interrupt::ssi, interrupt::sti}) {
     if (!(taken >> code & 1)) continue;
     counters_.interrupts++;
     trap(interrupt::cause_flag | code, 0, state_.pc);
