@@ -14,7 +14,7 @@ void add_run(CLI::App& program, Action& action);
 void add_image(CLI::App& program, Action& action);
 void add_version(CLI::App& program, Action& action);
 
-/// Prints "doppel: SENTENCE" to standard error; gives exit_usage.
+/// Prints "doppel: SENTENCE" to standard error, or nothing when the sentence is empty; gives exit_usage.
 int complain(const std::string& sentence);
 
 }  // namespace doppel

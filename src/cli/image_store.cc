@@ -12,6 +12,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "cli/command.h"
+
 extern char** environ;
 
 namespace doppel {
@@ -103,6 +105,7 @@ Result<void> build_image(const std::string& name) {
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
+  if (WIFEXITED(status) && WEXITSTATUS(status) == exit_usage) return Error{};  // the script has said why
   if (!image_exists(*path)) return error("the image '{}' could not be made", name);
   return {};
 }

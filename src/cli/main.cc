@@ -12,25 +12,26 @@
 namespace doppel {
 
 int complain(const std::string& sentence) {
-  fmt::print(stderr, "doppel: {}\n", sentence);
+  if (!sentence.empty()) fmt::print(stderr, "doppel: {}\n", sentence);
   return exit_usage;
 }
 
 namespace {
 
-/// How many letters to change, add or drop to make one word of the other.
+/// How many letters to change, add, drop or swap with their neighbour to make one word of the other.
 std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), 0);
+  std::vector distance(a.size() + 1, std::vector<std::size_t>(b.size() + 1));
+  for (std::size_t i = 0; i <= a.size(); i++) distance[i][0] = i;
+  std::iota(distance[0].begin(), distance[0].end(), 0);
   for (std::size_t i = 1; i <= a.size(); i++) {
-    auto diagonal = std::exchange(row[0], i);
     for (std::size_t j = 1; j <= b.size(); j++) {
-      const auto changed = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, changed});
+      const auto changed = distance[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
+      distance[i][j] = std::min({distance[i - 1][j] + 1, distance[i][j - 1] + 1, changed});
+      const bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+      if (swapped) distance[i][j] = std::min(distance[i][j], distance[i - 2][j - 2] + 1);
     }
   }
-  return row.back();
+  return distance[a.size()][b.size()];
 }
 
 /// What the user probably meant by `word`, or an empty string.
@@ -59,7 +60,10 @@ int explain(const CLI::App& program, const CLI::ParseError& failure) {
   const auto& verb = innermost(program);
   const auto left = verb.remaining();
   const auto unknown = left.empty() ? program.remaining() : left;
-  if (dynamic_cast<const CLI::ExtrasError*>(&failure) && !unknown.empty()) {
+  // A verb that is not known is, to the parser, a verb that is missing.
+  const bool about_words =
+      dynamic_cast<const CLI::ExtrasError*>(&failure) || dynamic_cast<const CLI::RequiredError*>(&failure);
+  if (about_words && !unknown.empty()) {
     auto word = unknown.front();
     word = word.substr(0, word.find('='));
     const bool is_option = word.starts_with("-");

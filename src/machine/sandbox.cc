@@ -156,6 +156,12 @@ void allow_threads(Filter& filter) {
   filter.allow(SCMP_SYS(clone), {masked(0, needed | never, needed)});
 }
 
+// A console's client, or standard output where that is a socket: to and from the other end only, not any address.
+void allow_connected_sockets(Filter& filter) {
+  filter.allow(SCMP_SYS(sendto), {is(4, 0)});
+  filter.allow(SCMP_SYS(recvfrom), {is(4, 0)});
+}
+
 void allow_console_socket(Filter& filter) {
   for (const int call : {SCMP_SYS(accept4), SCMP_SYS(shutdown)}) filter.allow(call);
   filter.allow(SCMP_SYS(unlinkat), {is(2, 0)});
@@ -177,7 +183,7 @@ Result<void> enter_sandbox(const SandboxOptions& options) {
   allow_descriptors(filter);
   allow_own_signals(filter);
   allow_reading_files(filter, options.network || sanitized);
-  if (options.network) allow_network(filter);
+  options.network ? allow_network(filter) : allow_connected_sockets(filter);
   if (options.threads || sanitized) allow_threads(filter);
   if (sanitized)
     for (const int call : {SCMP_SYS(pipe), SCMP_SYS(pipe2)}) filter.allow(call);

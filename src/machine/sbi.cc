@@ -52,8 +52,8 @@ void Sbi::call(Hart& hart) {
 template <typename F>
 bool Sbi::for_each_of(std::uint64_t mask, std::uint64_t first, F&& f) {
   const auto count = host_.harts.size();
-  if (first == ~0ULL) mask = ~0ULL, first = 0;  // all of them
-  const bool all = mask == ~0ULL && first == 0;
+  const bool all = first == ~0ULL;
+  if (all) mask = ~0ULL, first = 0;
   for (std::uint64_t bits = mask; bits && !all; bits &= bits - 1)
     if (first >= count || first + std::uint64_t(__builtin_ctzll(bits)) >= count) return false;
   for (std::uint64_t id = 0; id < count; id++)
