@@ -86,9 +86,12 @@ lock() {
   rm -rf -- "$output".new-?????? "$output".old-??????
 }
 
+megabytes_free() { df -Pm -- "$(dirname "$output")" | awk 'NR == 2 { print $4 }'; }
+disk_is_full() { (($(megabytes_free) < 20)); }
+
 check_space() {
   local free
-  free=$(df -Pm -- "$(dirname "$output")" | awk 'NR == 2 { print $4 }')
+  free=$(megabytes_free)
   ((free >= megabytes_needed)) ||
     fail "the disk is too full: $(dirname "$output") has $free MB free and an image needs $megabytes_needed MB"
 }
@@ -97,7 +100,7 @@ clean_up() {
   local status=$?
   ((BASHPID == pid)) || return
   if ((status != 0)) && [[ -z $failed ]]; then
-    if (($(df -Pm -- "$work" | awk 'NR == 2 { print $4 }') < 20)); then
+    if disk_is_full; then
       say "the disk is full: no image was made in $output"
     else
       say "no image was made in $output: $(tail -n 1 "$work/log")"
@@ -184,15 +187,28 @@ read_lists() {
   quiet apt-get update -q -o APT::Update::Error-Mode=any
 }
 
+# fetch WHAT COMMAND...: a mirror may be in the middle of its own update, so it is asked again before giving up.
+fetch() {
+  local what=$1 attempt
+  shift
+  for attempt in 1 2 3; do
+    if quiet "$@"; then return; fi
+    ! disk_is_full || break
+    sleep "$attempt"
+  done
+  ! disk_is_full || fail "the disk is full: no image was made in $output"
+  fail "cannot download $what ($(apt_reason)): check the network"
+}
+
 download() {
-  quiet apt-get install -q -y --download-only '?essential' "${packages[@]}" ||
-    fail "cannot download the packages ($(apt_reason)): check the network and the disk"
   local image
+  fetch "the packages" apt-get install -q -y --download-only '?essential' "${packages[@]}"
   image=$(apt-cache depends "$kernel_package" | awk '/Depends: linux-image/ { print $2; exit }')
   [[ -n $image ]] || fail "Debian $suite has no kernel for $architecture in ${main_source#deb }"
   mkdir "$work/kernel"
-  (cd "$work/kernel" && quiet apt-get download -q "$image") ||
-    fail "cannot download the kernel $image ($(apt_reason)): check the network"
+  cd "$work/kernel"
+  fetch "the kernel $image" apt-get download -q "$image"
+  cd /
 }
 
 # The kernel stays outside the guest's dpkg: it is started from a file, and configuring it would build an initrd there.
