@@ -114,7 +114,7 @@ clean_up() {
 # Runs a command whose output matters only if it fails.
 quiet() { "$@" >>"$work/log" 2>&1; }
 
-# Why apt failed, in its own words: what hindered a download says more than that one failed.
+# Why apt failed the last time, in its own words: what hindered a download says more than that one failed.
 apt_reason() {
   { grep -oP '(^[EW]: Failed to fetch \S+ +\K.+)' "$work/log" || sed -n 's/^E: //p' "$work/log"; } | tail -n 1
 }
@@ -142,6 +142,7 @@ site_of() {
 configure_apt() {
   mkdir -p "$work"/apt/{state/lists/partial,cache/archives/partial}
   ln -sfn apt/cache/archives "$work/archives"
+  : >"$work/apt/state/status" # nothing is installed; apt locks the folder that this is in
   cat >"$work/apt/conf" <<C
 #clear APT::Update::Pre-Invoke;
 #clear APT::Update::Post-Invoke;
@@ -153,7 +154,7 @@ APT::Sandbox::User "root";
 APT::Install-Recommends "false";
 Acquire::Languages "none"; Acquire::Retries "2"; Acquire::http::Timeout "30"; Acquire::https::Timeout "30";
 Acquire::GzipIndexes "true"; Acquire::CompressionTypes::Order { "xz"; };
-Dir::State "$work/apt/state"; Dir::State::status "/dev/null"; Dir::Cache "$work/apt/cache";
+Dir::State "$work/apt/state"; Dir::State::status "$work/apt/state/status"; Dir::Cache "$work/apt/cache";
 Dir::Cache::archives "archives"; Dir::Cache::pkgcache "pkgcache.bin"; Dir::Cache::srcpkgcache "";
 Dir::Etc::sourcelist "$work/apt/sources.list"; Dir::Etc::sourceparts "/dev/null";
 Dir::Etc::preferences "/dev/null"; Dir::Etc::preferencesparts "/dev/null";
@@ -184,6 +185,7 @@ choose_sources() {
 
 read_lists() {
   sed "/./s|^deb |deb [signed-by=$keyring] |" <<<"$1" >"$work/apt/sources.list"
+  : >"$work/log"
   quiet apt-get update -q -o APT::Update::Error-Mode=any
 }
 
@@ -192,6 +194,7 @@ fetch() {
   local what=$1 attempt
   shift
   for attempt in 1 2 3; do
+    : >"$work/log"
     if quiet "$@"; then return; fi
     ! disk_is_full || break
     sleep "$attempt"

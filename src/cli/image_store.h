@@ -18,8 +18,8 @@ Result<std::filesystem::path> image_path(const std::string& name);
 bool image_exists(const std::filesystem::path& path);
 std::vector<std::string> image_names();
 
-/// Makes the image with the script of its name (installed under share/doppel/image), replacing none that is there. An error
-/// without a message is one that the script has printed.
+/// Makes the image with the script of its name (installed under share/doppel/image), replacing none that is there. An
+/// error without a message is one that the script has printed.
 Result<void> build_image(const std::string& name);
 
 /// Fills in kernel, initrd, command line and disk of the image (empty: the default one, made when it is not there).

@@ -145,6 +145,7 @@ void Scheduler::run_slot(std::unique_lock<std::mutex>& guard, Slot& slot, std::u
     slot.state = State::waiting;
     slot.waiting_since = monotonic_ns();
     slot.deadline_ns = timer == ~0ULL ? INT64_MAX : std::int64_t(hooks_.ticks_to_ns(timer));
+    if (!ready_.empty()) work_.notify_one();  // this worker goes on with another hart: somebody else minds the timer
   } else {
     slot.state = State::ready;
     ready_.push_back(&slot);
