@@ -156,7 +156,7 @@ void Computer::make_harts() {
   bus_ = std::make_unique<Bus>(lock_);
   reservations_ = std::make_unique<riscv64::ReservationTable>(config_.cpus);
   memory_->set_write_observer(
-      [this](std::uint64_t address, std::uint64_t length) { reservations_->device_store(address, length); });
+      [this](std::uint64_t address, std::uint64_t length) { return reservations_->device_store(address, length); });
   const auto paging = config_.mmu == 39   ? riscv64::Paging::sv39
                       : config_.mmu == 48 ? riscv64::Paging::sv48
                                           : riscv64::Paging::sv57;

@@ -144,12 +144,10 @@ Sbi::Answer Sbi::suspend_hart(Hart& hart, std::uint32_t type, std::uint64_t resu
     s.pc = resume;
     hart.flush_translations();
     s.x[11] = opaque;
-    s.waiting = 1;
-    hart.ask_attention();
+    hart.wait(Hart::Wait::suspended);
     return {std::int64_t(s.hartid), opaque};  // a0 and a1 of the resumed hart
   }
-  hart.state().waiting = 1;
-  hart.ask_attention();
+  hart.wait(Hart::Wait::suspended);
   return {};
 }
 
@@ -166,7 +164,8 @@ Sbi::Answer Sbi::hart_state(Hart& hart, std::uint64_t function, const std::uint6
     case 2: {
       if (a[0] >= host_.harts.size()) return {invalid_param};
       std::lock_guard guard(lock_);
-      return {success, std::uint64_t(states_[a[0]])};
+      const bool suspended = states_[a[0]] == HartState::started && host_.harts[a[0]]->suspended();
+      return {success, std::uint64_t(suspended ? HartState::suspended : states_[a[0]])};
     }
     case 3:
       return suspend_hart(hart, std::uint32_t(a[0]), a[1], a[2]);

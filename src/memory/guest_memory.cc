@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "memory/racing_copy.h"
+
 namespace doppel {
 namespace {
 
@@ -101,7 +103,7 @@ bool GuestMemory::read(std::uint64_t address, void* out, std::uint64_t length) {
   while (length > 0) {
     const auto offset = (address - base_) & page_mask;
     const auto part = std::min(length, page_size - offset);
-    std::memcpy(to, page_for_read(address) + offset, part);
+    racing_copy(to, page_for_read(address) + offset, part);
     address += part, to += part, length -= part;
   }
   return true;
@@ -109,12 +111,12 @@ bool GuestMemory::read(std::uint64_t address, void* out, std::uint64_t length) {
 
 bool GuestMemory::write(std::uint64_t address, const void* data, std::uint64_t length) {
   if (!contains(address, length)) return false;
-  if (observer_) observer_(address, length);
+  const auto guard = observer_ ? observer_(address, length) : std::unique_lock<std::mutex>();
   const auto* from = static_cast<const std::byte*>(data);
   while (length > 0) {
     const auto offset = (address - base_) & page_mask;
     const auto part = std::min(length, page_size - offset);
-    std::memcpy(page_for_write(address) + offset, from, part);
+    racing_copy(page_for_write(address) + offset, from, part);
     address += part, from += part, length -= part;
   }
   return true;
@@ -122,11 +124,11 @@ bool GuestMemory::write(std::uint64_t address, const void* data, std::uint64_t l
 
 bool GuestMemory::fill(std::uint64_t address, std::uint8_t value, std::uint64_t length) {
   if (!contains(address, length)) return false;
-  if (observer_) observer_(address, length);
+  const auto guard = observer_ ? observer_(address, length) : std::unique_lock<std::mutex>();
   while (length > 0) {
     const auto offset = (address - base_) & page_mask;
     const auto part = std::min(length, page_size - offset);
-    std::memset(page_for_write(address) + offset, value, part);
+    racing_fill(page_for_write(address) + offset, value, part);
     address += part, length -= part;
   }
   return true;

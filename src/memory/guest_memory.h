@@ -94,10 +94,10 @@ class GuestMemory {
   [[nodiscard]] bool write(std::uint64_t address, const void* data, std::uint64_t length);
   [[nodiscard]] bool fill(std::uint64_t address, std::uint8_t value, std::uint64_t length);
 
-  /// Runs `before` for each granule range that write() and fill() are about to change (to break reservations).
-  void set_write_observer(std::function<void(std::uint64_t address, std::uint64_t length)> before) {
-    observer_ = std::move(before);
-  }
+  /// Told of each range that write() and fill() are about to change (to break reservations), it gives a lock, or none,
+  /// that is held until the bytes have changed.
+  using WriteObserver = std::function<std::unique_lock<std::mutex>(std::uint64_t address, std::uint64_t length)>;
+  void set_write_observer(WriteObserver before) { observer_ = std::move(before); }
 
   /// An independent copy as of now: this machine's private layer is frozen and shared, both get a new empty one. The
   /// machine must not be running.
@@ -124,7 +124,7 @@ class GuestMemory {
   std::uint64_t free_bytes_ = 0;
   std::vector<std::atomic<std::uint64_t>> dirty_;
   std::atomic<std::uint64_t> generation_ = 0;
-  std::function<void(std::uint64_t, std::uint64_t)> observer_;
+  WriteObserver observer_;
 };
 
 }  // namespace doppel

@@ -297,6 +297,19 @@ class Images(Cli):
         self.assertEqual(result.returncode, 2, result.stderr)
         self.assertRegex(result.stderr.decode(), r"\Adoppel: [^\n]*too full[^\n]*\n\Z")
 
+    def test_no_network_at_the_first_run(self):
+        """Nothing listens at the only source of packages."""
+        with socket.socket() as bound:
+            bound.bind(("127.0.0.1", 0))
+            mirror = f"http://127.0.0.1:{bound.getsockname()[1]}/debian"
+            environment = {**os.environ, "XDG_CACHE_HOME": self.path("cache"), "DOPPEL_DEBIAN_MIRROR": mirror, "no_proxy": "*"}
+            result = self.doppel("run", env=environment)
+        lines = result.stderr.decode().splitlines()
+        self.assertEqual((result.returncode, result.stdout), (2, b""), lines)
+        self.assertRegex(lines[-1], r"\Adoppel: [^\n]*(cannot|could not)[^\n]*127.0.0.1")
+        self.assertTrue(all(line.startswith("doppel: ") for line in lines), lines)
+        self.assertEqual([path for path in pathlib.Path(self.path("cache")).rglob("*") if path.suffix in (".raw", ".json")], [])
+
     def test_convert(self):
         new = self.path("new")
         self.refused("image", "convert", self.path("missing"), new, "--format", "raw", says=["missing"])

@@ -92,7 +92,7 @@ Hart::Stop Hart::run(std::uint64_t instructions) {
         counters_.waits++;
         return Stop::waiting;
       }
-      state_.waiting = 0;
+      wait(Wait::none);
     }
     take_interrupt();
     if (state_.steps >= end) return Stop::budget;

@@ -77,6 +77,16 @@ class Hart {
   /// Makes a run() under way call HartEnvironment::safepoint() soon. Any thread.
   void ask_attention() { attention_.store(true, std::memory_order_release); }
 
+  /// How a hart waits for an interrupt: not at all, in WFI, or suspended through the SBI.
+  enum class Wait : std::uint8_t { none, wfi, suspended };
+  /// Makes the hart wait from the next instruction on, or stop waiting. Its own thread.
+  void wait(Wait how) {
+    __atomic_store_n(&state_.waiting, std::uint8_t(how), __ATOMIC_RELAXED);
+    if (how != Wait::none) ask_attention();
+  }
+  /// Whether it waits because the SBI suspended it. Any thread.
+  bool suspended() const { return __atomic_load_n(&state_.waiting, __ATOMIC_RELAXED) == std::uint8_t(Wait::suspended); }
+
   /// Drives one bit of mip from outside: 3 MSIP, 7 MTIP is not driven, 9 SEIP, 11 MEIP. Any thread.
   void set_interrupt(unsigned code, bool level);
   /// SSIP as software writes it, by another hart's SBI call. Any thread.

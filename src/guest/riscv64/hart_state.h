@@ -18,7 +18,7 @@ struct HartState {
   std::uint64_t unretired = 0;  // of these, those that trapped
   std::uint64_t hartid = 0;
   std::uint8_t privilege = std::uint8_t(Privilege::machine);
-  std::uint8_t waiting = 0;  // in WFI
+  std::uint8_t waiting = 0;  // for an interrupt: 1 in WFI, 2 suspended through the SBI
   std::uint8_t fflags = 0, frm = 0;
   std::uint32_t unused = 0;
 

@@ -1,7 +1,6 @@
 #include "guest/riscv64/memory_access.h"
 
-#include <algorithm>
-#include <cstring>
+#include "memory/racing_copy.h"
 
 namespace doppel::riscv64 {
 namespace {
@@ -10,32 +9,6 @@ constexpr Cause access_fault(Access access) {
   return access == Access::load    ? Cause::load_access_fault
          : access == Access::store ? Cause::store_access_fault
                                    : Cause::instruction_access_fault;
-}
-
-std::uint64_t read_bytes(const std::byte* from, unsigned size) {
-  switch (size) {
-    case 1:
-      return __atomic_load_n(reinterpret_cast<const std::uint8_t*>(from), __ATOMIC_RELAXED);
-    case 2:
-      return __atomic_load_n(reinterpret_cast<const std::uint16_t*>(from), __ATOMIC_RELAXED);
-    case 4:
-      return __atomic_load_n(reinterpret_cast<const std::uint32_t*>(from), __ATOMIC_RELAXED);
-    default:
-      return __atomic_load_n(reinterpret_cast<const std::uint64_t*>(from), __ATOMIC_RELAXED);
-  }
-}
-
-void write_bytes(std::byte* to, unsigned size, std::uint64_t value) {
-  switch (size) {
-    case 1:
-      return __atomic_store_n(reinterpret_cast<std::uint8_t*>(to), std::uint8_t(value), __ATOMIC_RELAXED);
-    case 2:
-      return __atomic_store_n(reinterpret_cast<std::uint16_t*>(to), std::uint16_t(value), __ATOMIC_RELAXED);
-    case 4:
-      return __atomic_store_n(reinterpret_cast<std::uint32_t*>(to), std::uint32_t(value), __ATOMIC_RELAXED);
-    default:
-      return __atomic_store_n(reinterpret_cast<std::uint64_t*>(to), value, __ATOMIC_RELAXED);
-  }
 }
 
 bool aligned(std::uint64_t address, unsigned size) { return (address & (size - 1)) == 0; }
@@ -60,10 +33,7 @@ bool Hart::load_slow(const Op& op, std::uint64_t address, unsigned size, std::ui
   if (memory_.contains(physical, size)) {
     const auto* host = memory_.page_for_read(physical) + (physical & page_mask);
     value = 0;
-    if (aligned(address, size))
-      value = read_bytes(host, size);
-    else
-      std::memcpy(&value, host, size);
+    racing_copy(reinterpret_cast<std::byte*>(&value), host, size);
     return true;
   }
   begin_device_access(op);
@@ -82,22 +52,15 @@ bool Hart::load_across(const Op& op, std::uint64_t address, unsigned size, std::
   auto* bytes = reinterpret_cast<std::byte*>(&value);
   if (!memory_.contains(low, first)) return raise(op, Cause::load_access_fault, address);
   if (!memory_.contains(high, size - first)) return raise(op, Cause::load_access_fault, address + first);
-  std::memcpy(bytes, memory_.page_for_read(low) + (low & page_mask), first);
-  std::memcpy(bytes + first, memory_.page_for_read(high) + (high & page_mask), size - first);
+  racing_copy(bytes, memory_.page_for_read(low) + (low & page_mask), first);
+  racing_copy(bytes + first, memory_.page_for_read(high) + (high & page_mask), size - first);
   return true;
 }
 
 /// Stores inside one page of RAM, telling the reservations if the page is watched.
 void Hart::store_part(std::uint64_t physical, const void* bytes, unsigned size) {
   const auto write = [&] {
-    auto* host = memory_.page_for_write(physical) + (physical & page_mask);
-    if (size > 8 || !std::has_single_bit(size) || !aligned(physical, size)) {
-      std::memcpy(host, bytes, size);
-      return;
-    }
-    std::uint64_t value = 0;
-    std::memcpy(&value, bytes, size);
-    write_bytes(host, size, value);
+    racing_copy(memory_.page_for_write(physical) + (physical & page_mask), static_cast<const std::byte*>(bytes), size);
   };
   if (reservations_.watched(physical & ~page_mask))
     reservations_.store(config_.id, physical, size, write);

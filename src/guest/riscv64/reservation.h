@@ -62,11 +62,13 @@ class ReservationTable {
     std::lock_guard guard(lock_);
     granule_[hart] = none;
   }
-  /// A device is about to write.
-  void device_store(std::uint64_t address, std::uint64_t length) {
-    if (!any_.load(std::memory_order_acquire)) return;
-    std::lock_guard guard(lock_);
+  /// A device is about to write: no LR or SC of a watched page happens until it has, when it lets go of the lock. It
+  /// takes the lock whether a page is watched or not, because one may become so before it has written.
+  [[nodiscard]] std::unique_lock<std::mutex> device_store(std::uint64_t address, std::uint64_t length) {
+    if (granule_.size() == 1) return {};
+    std::unique_lock guard(lock_);
     end_others(~0U, address, length);
+    return guard;
   }
 
  private:

@@ -77,8 +77,7 @@ bool Hart::wait_for_interrupt(const Op& op) {
   const bool forbidden =
       privilege() == Privilege::user || (privilege() == Privilege::supervisor && (state_.mstatus & status::tw));
   if (forbidden) return illegal(op);
-  state_.waiting = 1;
-  ask_attention();
+  wait(Wait::wfi);
   return true;
 }
 

@@ -16,7 +16,7 @@ constexpr std::uint64_t base_extension = 0x10, time_extension = 0x54494d45, ipi_
                         console = 0x4442434e;
 constexpr std::int64_t success = 0, not_supported = -2, invalid_param = -3, invalid_address = -5,
                        already_available = -6;
-constexpr std::uint64_t started = 0, stopped = 1;
+constexpr std::uint64_t started = 0, stopped = 1, suspended = 4;
 constexpr std::uint64_t entry = dram_base + 0x1000;
 
 struct Answer {
@@ -172,6 +172,11 @@ TEST_F(SbiCalls, SuspendUntilAnInterrupt) {
   EXPECT_EQ(failure(hsm, 3, {0, 0, 0}), success);
   EXPECT_EQ(rig_.hart(0).run(100), riscv64::Hart::Stop::waiting);
   EXPECT_EQ(s.pc, entry);  // it goes on behind the call
+  EXPECT_EQ(call(hsm, 2, {0}).value, suspended);
+  rig_.hart(0).raise_software_interrupt();
+  rig_.hart(0).run(0);
+  EXPECT_EQ(call(hsm, 2, {0}).value, started);
+  s.mip = 0;
 
   s.satp = 8ULL << 60, s.mstatus |= riscv64::status::sie;
   const auto answer = call(hsm, 3, {0x80000000, entry + 0x80, 0x77});

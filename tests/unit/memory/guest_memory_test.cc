@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <mutex>
 #include <string>
+#include <thread>
 
 namespace doppel {
 namespace {
@@ -111,10 +113,34 @@ TEST(GuestMemory, GenerationTellsOfReplacedPages) {
 TEST(GuestMemory, ObserverSeesDeviceWrites) {
   auto memory = make();
   std::vector<std::pair<std::uint64_t, std::uint64_t>> seen;
-  memory->set_write_observer([&](std::uint64_t address, std::uint64_t length) { seen.emplace_back(address, length); });
+  memory->set_write_observer([&](std::uint64_t address, std::uint64_t length) {
+    seen.emplace_back(address, length);
+    return std::unique_lock<std::mutex>();
+  });
   ASSERT_TRUE(memory->write(base + 8, "x", 1));
   ASSERT_TRUE(memory->fill(base + 16, 0, 3));
   EXPECT_EQ(seen, (std::vector<std::pair<std::uint64_t, std::uint64_t>>{{base + 8, 1}, {base + 16, 3}}));
+}
+
+// A hart that reserves under the observer's lock reads what was there before the device's write or after it, and in the
+// first case the write ends the reservation.
+TEST(GuestMemory, TheObserversLockIsHeldUntilTheBytesHaveChanged) {
+  constexpr std::uint64_t length = 3 * page_size;
+  auto memory = make();
+  std::mutex lock;
+  memory->set_write_observer([&](std::uint64_t, std::uint64_t) { return std::unique_lock(lock); });
+  std::thread device([&] {
+    for (unsigned round = 0; round < 2000; round++) EXPECT_TRUE(memory->fill(base, std::uint8_t(round), length));
+  });
+  unsigned torn = 0;
+  for (unsigned round = 0; round < 2000; round++) {
+    std::lock_guard guard(lock);
+    std::uint8_t first, last;
+    ASSERT_TRUE(memory->read(base, &first, 1) && memory->read(base + length - 1, &last, 1));
+    torn += first != last;
+  }
+  device.join();
+  EXPECT_EQ(torn, 0u);
 }
 
 }  // namespace

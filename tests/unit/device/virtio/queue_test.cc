@@ -315,9 +315,9 @@ TEST_F(VirtqueueTest, ABufferThatComesJustBeforeAvailEventIsUpdatedIsSeen) {
   driver().add(0, {{buffer, 1, true}});  // for the notification below
   bool added = false;
   rig.memory->set_write_observer([&](std::uint64_t address, std::uint64_t) {
-    if (address != ring().used + 4 + 8 * ring().size || added) return;
-    added = true;
-    driver().add(0, {{buffer, 1, true}});  // avail_event is still old, so this driver does not notify
+    if (address == ring().used + 4 + 8 * ring().size && !std::exchange(added, true))
+      driver().add(0, {{buffer, 1, true}});  // avail_event is still old, so this driver does not notify
+    return std::unique_lock<std::mutex>();
   });
   driver().notify(0);
   rig.memory->set_write_observer(nullptr);
