@@ -1,10 +1,10 @@
 #include "guest/riscv64/block.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "guest/riscv64/decode.h"
 #include "guest/riscv64/interpret.h"
+#include "memory/racing_copy.h"
 
 namespace doppel::riscv64 {
 namespace {
@@ -13,7 +13,7 @@ constexpr std::int32_t waits_only = plain_way(0, 1);  // no SC executes in the s
 
 Instruction fetch(const std::byte* bytes, std::size_t length) {
   std::uint32_t bits = 0;
-  std::memcpy(&bits, bytes, std::min<std::size_t>(length, 4));
+  racing_copy(reinterpret_cast<std::byte*>(&bits), bytes, std::min<std::size_t>(length, 4));
   return decode(bits);
 }
 

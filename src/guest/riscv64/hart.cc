@@ -5,6 +5,7 @@
 
 #include "guest/riscv64/decode.h"
 #include "guest/riscv64/interpret.h"
+#include "memory/racing_copy.h"
 
 namespace doppel::riscv64 {
 namespace {
@@ -135,8 +136,11 @@ void Hart::run_part(const Block& block, std::uint64_t pc, std::uint64_t count) {
 bool Hart::same_bytes(const Block& block) {
   if (block.reserves) return false;  // code behind it counts too
   const auto* bytes = memory_.page_for_read(block.physical) + (block.physical & page_mask);
-  for (std::uint32_t i = 0; i < block.count; i++)
-    if (std::memcmp(bytes + block.ops[i].offset, &block.ops[i].bits, block.ops[i].length) != 0) return false;
+  for (std::uint32_t i = 0; i < block.count; i++) {
+    std::uint32_t bits = 0;
+    racing_copy(reinterpret_cast<std::byte*>(&bits), bytes + block.ops[i].offset, block.ops[i].length);
+    if (bits != block.ops[i].bits) return false;
+  }
   return true;
 }
 
@@ -166,7 +170,8 @@ const Block* Hart::find_block(std::uint64_t pc) {
   if (fetch_->at(pc).fetch != (pc & ~page_mask)) {
     // Memory protection is finer than the page: each instruction is checked, and each halfword of it.
     std::uint16_t low;
-    std::memcpy(&low, memory_.page_for_read(physical) + (physical & page_mask), sizeof low);
+    racing_copy(reinterpret_cast<std::byte*>(&low), memory_.page_for_read(physical) + (physical & page_mask),
+                sizeof low);
     const bool more = instruction_length(low) == 4 && (physical & page_mask) != page_size - 2;
     if (more && !pmp_allows(physical + 2, 2, Access::fetch, privilege()))
       return fetch_fault(Cause::instruction_access_fault, pc + 2);
@@ -183,7 +188,7 @@ const Block* Hart::find_block(std::uint64_t pc) {
     const auto offset = physical & page_mask;
     const auto* bytes = memory_.page_for_read(physical) + offset;
     std::uint16_t first;
-    std::memcpy(&first, bytes, sizeof first);
+    racing_copy(reinterpret_cast<std::byte*>(&first), bytes, sizeof first);
     if (offset == page_size - 2 && instruction_length(first) == 4) {
       Translation translation;
       Cause fault;
@@ -209,11 +214,11 @@ const Block* Hart::find_block(std::uint64_t pc) {
 
 const Block* Hart::decode_alone(std::uint64_t first, std::uint64_t second) {
   std::byte bytes[4];
-  std::memcpy(bytes, memory_.page_for_read(first) + (first & page_mask), 2);
+  racing_copy(bytes, memory_.page_for_read(first) + (first & page_mask), 2);
   std::uint16_t low;
   std::memcpy(&low, bytes, sizeof low);
   const auto length = instruction_length(low);
-  if (length == 4) std::memcpy(bytes + 2, memory_.page_for_read(second) + (second & page_mask), 2);
+  if (length == 4) racing_copy(bytes + 2, memory_.page_for_read(second) + (second & page_mask), 2);
   decode_block(bytes, length, first, across_, across_ops_);
   across_.ops = across_ops_.data();
   return &across_;

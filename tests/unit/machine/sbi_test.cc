@@ -351,7 +351,7 @@ TEST(SbiFences, ARemoteAddressFenceReachesAHartThatRuns) {
 
 // CPUs going off and on while the others send fences: each waits for another, and none may wait for ever.
 TEST(SbiHarts, StopAndStartWhileOthersFence) {
-  constexpr std::uint64_t rounds = 100;
+  constexpr std::uint64_t rounds = 25;
   HartRig rig({.harts = 4, .quantum = 2'000});
   Program sleeper(dram_base + 0x4000);  // counts its starts in word 1, with what it was given
   sleeper.li(t0, HartRig::at(1));

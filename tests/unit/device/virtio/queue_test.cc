@@ -331,8 +331,9 @@ TEST_F(VirtqueueTest, ADriverOnAnotherThreadNeverWaitsForANotificationThatItWasT
   std::atomic<std::uint32_t> kicks = 0;
   std::atomic<bool> done = false;
   std::thread device([&] {
-    for (std::uint32_t seen = 0; !done; seen = kicks) {
+    for (std::uint32_t seen = 0; !done;) {
       kicks.wait(seen);
+      seen = kicks;  // before the device looks: a later kick is for what it may not have seen
       driver().notify(0);
       while (!rig.later.empty()) rig.later.run();
     }
