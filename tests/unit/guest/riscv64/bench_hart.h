@@ -64,7 +64,8 @@ class Bench : public HartEnvironment, public MmioDoor {
  public:
   explicit Bench(unsigned count = 1, bool host_sbi = false, Paging paging = Paging::sv57)
       : memory_(std::move(*GuestMemory::create(ram, ram_bytes))), reservations_(count) {
-    memory_->set_write_observer([this](U64 address, U64 length) { return reservations_.device_store(address, length); });
+    memory_->set_write_observer(
+        [this](U64 address, U64 length) { return reservations_.device_store(address, length); });
     for (unsigned id = 0; id < count; id++) {
       const HartConfig config{.id = id, .max_paging = paging, .host_sbi = host_sbi, .harts = count};
       harts_.push_back(std::make_unique<Hart>(config, *memory_, *this, reservations_, *this));
