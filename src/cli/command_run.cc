@@ -14,7 +14,7 @@ namespace doppel {
 namespace {
 
 struct RunOptions {
-  std::string image, memory = "2G", network = "user", engine = "interpreter", clock = "host";
+  std::string image, memory = "2G", network = "user", engine = "fast", clock = "host";
   std::vector<std::string> disks, ports;
   bool snapshot = false, no_sandbox = false, statistics = false;
   MachineConfig config;
@@ -48,6 +48,7 @@ Result<void> apply(RunOptions& o) {
   c.memory = *memory;
   c.network = o.network == "user";
   c.clock = o.clock == "host" ? ClockKind::host : ClockKind::instructions;
+  c.engine = o.engine == "interpreter" ? EngineKind::interpreter : EngineKind::fast;
   c.sandbox = !o.no_sandbox;
   for (const auto& text : o.ports) {
     auto port = parse_published_port(text);
@@ -91,6 +92,18 @@ void print_statistics(const MachineStatistics& s) {
              h.instructions, busy > 0 ? double(h.instructions) / busy : 0.0, h.exceptions, h.interrupts, h.tlb_misses,
              h.tlb_flushes, h.blocks_decoded, h.device_accesses, h.watched_reservations, h.waits, s.seconds_waiting,
              s.seconds, s.dirty_pages);
+  if (s.engine)
+    fmt::print(stderr,
+               "interpreted           {:>16}\n"
+               "translations          {:>16}\n"
+               "  instructions        {:>16}\n"
+               "  bytes of host code  {:>16}\n"
+               "links                 {:>16}\n"
+               "invalidated           {:>16}\n"
+               "code cache flushes    {:>16}\n"
+               "dispatches            {:>16}\n",
+               h.interpreted, s.engine->translations, s.engine->translated_instructions, s.engine->code_bytes,
+               s.engine->links, s.engine->invalidated, s.engine->flushes, s.engine->dispatches);
   for (std::size_t i = 0; i < s.places.size(); i++)
     fmt::print(stderr, "hart {:<2} is at            {:016x} in {}-mode\n", i, s.places[i].pc, s.places[i].mode);
   if (s.memory_hash) fmt::print(stderr, "memory hash           {:016x}\n", s.memory_hash);
@@ -159,8 +172,8 @@ void add_run(CLI::App& program, Action& action) {
       ->type_name("WHERE")
       ->capture_default_str();
   verb->add_option("--engine", o.engine, "What executes the guest's code")
-      ->check(CLI::IsMember({"interpreter"}))
-      ->type_name("interpreter")
+      ->check(CLI::IsMember({"interpreter", "fast"}))
+      ->type_name("interpreter|fast")
       ->capture_default_str();
   verb->add_option("--clock", o.clock,
                    "Guest time from the host's clock, or from counted instructions: then runs are repeatable")

@@ -115,7 +115,7 @@ Result<void> Computer::make_board() {
   console_->set_resized([this](std::uint16_t columns, std::uint16_t rows) {
     input_->deliver([this, columns, rows] { virtio_console_->resize(columns, rows); });
   });
-  make_harts();
+  if (auto made = make_harts(); !made) return made;
 
   std::vector<InterruptLine> contexts, software;
   for (unsigned i = 0; i < 2 * config_.cpus; i++) contexts.push_back({this, i});
@@ -150,7 +150,7 @@ Result<void> Computer::make_board() {
   return {};
 }
 
-void Computer::make_harts() {
+Result<void> Computer::make_harts() {
   machine_mode_ =
       boots_in_machine_mode({.kernel = kernel_ ? &*kernel_ : nullptr, .firmware = firmware_ ? &*firmware_ : nullptr});
   bus_ = std::make_unique<Bus>(lock_);
@@ -162,9 +162,20 @@ void Computer::make_harts() {
                                           : riscv64::Paging::sv57;
   riscv64::HartEnvironment& environment = *this;
   for (unsigned id = 0; id < config_.cpus; id++)
-    harts_.push_back(std::make_unique<riscv64::Hart>(
-        riscv64::HartConfig{.id = id, .max_paging = paging, .host_sbi = !machine_mode_, .harts = config_.cpus},
-        *memory_, *bus_, *reservations_, environment));
+    harts_.push_back(
+        std::make_unique<riscv64::Hart>(riscv64::HartConfig{.id = id,
+                                                            .max_paging = paging,
+                                                            .host_sbi = !machine_mode_,
+                                                            .harts = config_.cpus,
+                                                            .exact_slices = config_.clock == ClockKind::instructions},
+                                        *memory_, *bus_, *reservations_, environment));
+  if (config_.engine != EngineKind::interpreter) {
+    auto engine = Engine::create(*memory_, config_.code_cache);
+    if (!engine) return engine.failure();
+    engine_ = std::move(*engine);
+    for (const auto& hart : harts_)
+      if (auto attached = engine_->attach(*hart); !attached) return attached;
+  }
   const bool htif = kernel_ && kernel_->symbols.tohost && !firmware_;
   Scheduler::Hooks hooks{.ticks_to_ns = [this](std::uint64_t ticks) -> std::uint64_t {
     const auto relative = ticks - time_offset_;
@@ -193,6 +204,7 @@ void Computer::make_harts() {
       .exclusive = [this](riscv64::Hart& hart,
                           const std::function<void()>& action) { scheduler_->exclusive(hart, action); },
   });
+  return {};
 }
 
 Result<void> Computer::attach_virtio(std::unique_ptr<VirtioDevice> device) {

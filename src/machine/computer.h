@@ -47,7 +47,7 @@ class Computer final : public Machine,
   Result<void> load_files();
   Result<void> make_board();
   Result<void> make_virtio();
-  void make_harts();
+  Result<void> make_harts();
   Result<void> attach_virtio(std::unique_ptr<VirtioDevice> device);
   Result<std::vector<std::byte>> build_device_tree(std::optional<AddressRange> initrd);
   Result<void> reset();
@@ -88,6 +88,7 @@ class Computer final : public Machine,
   std::unique_ptr<GuestMemory> memory_;
   std::unique_ptr<Bus> bus_;
   std::unique_ptr<riscv64::ReservationTable> reservations_;
+  std::unique_ptr<Engine> engine_;
   std::vector<std::unique_ptr<riscv64::Hart>> harts_;
   std::unique_ptr<Scheduler> scheduler_;
   std::unique_ptr<Sbi> sbi_;

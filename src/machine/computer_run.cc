@@ -166,6 +166,8 @@ MachineStatistics Computer::statistics() {
     all.harts.device_accesses += c.device_accesses, all.harts.waits += c.waits,
         all.harts.watched_reservations += c.watched_reservations;
   }
+  for (const auto& hart : harts_) all.harts.interpreted += hart->counters().interpreted;
+  if (engine_) all.engine = engine_->counters();
   all.dirty_pages = memory_->dirty_pages().size();
   if (input_->deterministic()) all.memory_hash = memory_->hash();
   return all;

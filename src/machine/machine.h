@@ -10,12 +10,16 @@
 #include <vector>
 
 #include "base/event_loop.h"
+#include "engine/engine.h"
 #include "guest/riscv64/hart.h"
 #include "machine/input.h"
 #include "network/network.h"
 #include "storage/disk.h"
 
 namespace doppel {
+
+/// What executes the guest's code.
+enum class EngineKind : std::uint8_t { interpreter, fast };
 
 /// What a user asks for. Paths that are empty are not given.
 struct MachineConfig {
@@ -28,6 +32,8 @@ struct MachineConfig {
   std::vector<PublishedPort> ports;
   std::string console = "stdio";  // stdio, none, unix:PATH, or a file for the output
   ClockKind clock = ClockKind::host;
+  EngineKind engine = EngineKind::fast;
+  std::uint64_t code_cache = 256ULL << 20;  // bytes of translated code that are kept
   bool sandbox = true;
   std::string dump_dtb;   // write the device tree there and do not run
   std::string signature;  // of a bare-metal ELF, written at its end
@@ -42,6 +48,7 @@ struct MachineOutcome {
 struct MachineStatistics {
   double seconds = 0, seconds_waiting = 0;
   riscv64::HartCounters harts;  // all together
+  std::optional<EngineCounters> engine;
   unsigned cpus = 0;
   struct Place {
     std::uint64_t pc;

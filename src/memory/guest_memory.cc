@@ -43,7 +43,11 @@ void Layer::put(std::uint64_t page, std::byte* bytes) {
 }
 
 GuestMemory::GuestMemory(std::uint64_t base, std::uint64_t size, std::shared_ptr<Layer> layer)
-    : base_(base), size_(size), private_(std::move(layer)), dirty_(((size >> page_shift) + 63) / 64) {}
+    : base_(base),
+      size_(size),
+      private_(std::move(layer)),
+      dirty_(((size >> page_shift) + 63) / 64),
+      code_(dirty_.size()) {}
 
 Result<std::unique_ptr<GuestMemory>> GuestMemory::create(std::uint64_t base, std::uint64_t size) {
   if (size == 0 || size % page_size != 0) return error("a memory of {} bytes is not a positive multiple of 4096", size);
@@ -94,7 +98,36 @@ std::byte* GuestMemory::page_for_write(std::uint64_t address) {
     }
   }
   mark_dirty(page);
+  if (code_[page / 64].load(std::memory_order_acquire) & (1ULL << page % 64)) code_written(page);
   return bytes;
+}
+
+void GuestMemory::mark_code(std::uint64_t address) {
+  const auto page = index(address);
+  code_[page / 64].fetch_or(1ULL << page % 64, std::memory_order_acq_rel);
+}
+
+bool GuestMemory::holds_code(std::uint64_t address) const {
+  const auto page = index(address);
+  return code_[page / 64].load(std::memory_order_acquire) >> page % 64 & 1;
+}
+
+void GuestMemory::code_written(std::uint64_t page) {
+  const auto bit = 1ULL << page % 64;
+  if (!(code_[page / 64].fetch_and(~bit, std::memory_order_acq_rel) & bit)) return;
+  add_written_code(base_ + (page << page_shift));
+}
+
+void GuestMemory::add_written_code(std::uint64_t address) {
+  std::lock_guard guard(lock_);
+  written_code_.push_back(address & ~page_mask);
+  any_written_code_.store(true, std::memory_order_release);
+}
+
+std::vector<std::uint64_t> GuestMemory::take_written_code() {
+  std::lock_guard guard(lock_);
+  any_written_code_.store(false, std::memory_order_release);
+  return std::exchange(written_code_, {});
 }
 
 bool GuestMemory::read(std::uint64_t address, void* out, std::uint64_t length) {

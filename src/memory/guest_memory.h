@@ -99,6 +99,15 @@ class GuestMemory {
   using WriteObserver = std::function<std::unique_lock<std::mutex>(std::uint64_t address, std::uint64_t length)>;
   void set_write_observer(WriteObserver before) { observer_ = std::move(before); }
 
+  /// Says that the page holds code that somebody keeps a translation of. The first write to it takes the mark away and
+  /// puts the page among the written ones; whoever marks makes sure that no page pointer for writing is in use.
+  void mark_code(std::uint64_t address);
+  bool holds_code(std::uint64_t address) const;
+  bool any_written_code() const { return any_written_code_.load(std::memory_order_acquire); }
+  void add_written_code(std::uint64_t address);
+  /// The pages that lost their mark since the last call.
+  std::vector<std::uint64_t> take_written_code();
+
   /// An independent copy as of now: this machine's private layer is frozen and shared, both get a new empty one. The
   /// machine must not be running.
   std::unique_ptr<GuestMemory> fork();
@@ -116,13 +125,16 @@ class GuestMemory {
   std::uint64_t index(std::uint64_t address) const { return (address - base_) >> page_shift; }
   const std::byte* find(std::uint64_t page) const;
   void mark_dirty(std::uint64_t page);
+  void code_written(std::uint64_t page);
 
   std::uint64_t base_, size_;
   std::mutex lock_;  // guards the private layer's growth
   std::shared_ptr<Layer> private_;
   std::byte* free_ = nullptr;  // the rest of the newest segment
   std::uint64_t free_bytes_ = 0;
-  std::vector<std::atomic<std::uint64_t>> dirty_;
+  std::vector<std::atomic<std::uint64_t>> dirty_, code_;
+  std::vector<std::uint64_t> written_code_;
+  std::atomic<bool> any_written_code_ = false;
   std::atomic<std::uint64_t> generation_ = 0;
   WriteObserver observer_;
 };

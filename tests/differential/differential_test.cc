@@ -104,6 +104,14 @@ TEST_F(Differential, SingleSteps) {
   compare(Way::single_steps, run_interpreter(make_program(streams_, seed()), Way::single_steps));
 }
 
+// Translated code computes what the manual says, also where pages are not neighbours.
+TEST_F(Differential, TranslatedMachineMode) {
+  compare(Way::translated_machine_mode, run_interpreter(make_program(streams_, seed()), Way::translated_machine_mode));
+}
+TEST_F(Differential, TranslatedUserMode) {
+  compare(Way::translated_user_mode, run_interpreter(make_program(streams_, seed()), Way::translated_user_mode));
+}
+
 // An instruction that no stream executes is an instruction that nobody checks.
 TEST_F(Differential, EveryInstructionIsExecuted) {
   std::map<std::uint64_t, const Row*> row_at;

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 
+#include "engine/engine.h"
 #include "guest/riscv64/hart.h"
 
 namespace doppel::differential {
@@ -56,6 +57,7 @@ class Computer : public HartEnvironment {
   std::unique_ptr<GuestMemory> memory_;
   NoDevices devices_;
   ReservationTable reservations_{1};
+  std::unique_ptr<Engine> engine_;
   std::vector<std::unique_ptr<Hart>> harts_;
   std::map<std::uint64_t, std::uint64_t> frames_;  // page to frame, both as addresses
   std::uint64_t next_table_ = root_table + page_size;
@@ -68,8 +70,15 @@ std::unique_ptr<GuestMemory> make_memory(std::uint64_t base, std::uint64_t size)
 }
 
 Computer::Computer(const Program& program, Way way)
-    : paged_(way != Way::machine_mode), single_(way == Way::single_steps), memory_(make_memory(ram, ram_size)) {
+    : paged_(way != Way::machine_mode && way != Way::translated_machine_mode),
+      single_(way == Way::single_steps),
+      memory_(make_memory(ram, ram_size)) {
   harts_.push_back(std::make_unique<Hart>(HartConfig{}, *memory_, devices_, reservations_, *this));
+  if (way >= Way::translated_machine_mode) {
+    constexpr std::size_t code_bytes = 64 << 20;
+    engine_ = std::move(Engine::create(*memory_, code_bytes)).value();
+    if (!engine_->attach(*harts_[0])) std::abort();
+  }
   if (!memory_->write(vector, &wfi, sizeof wfi)) std::abort();
   for (std::uint64_t page = place::data; page < place::seeds; page += page_size) frame_of(page);
   for (const auto& segment : program.segments) load(segment);

@@ -11,7 +11,7 @@ namespace doppel::riscv64 {
 namespace {
 
 // How many instructions may pass between two looks at the clock: some 10 to 20 microseconds.
-constexpr std::uint64_t clock_slice = 2048;
+constexpr std::uint64_t clock_slice = 2048, translated_clock_slice = 32768;
 
 }  // namespace
 
@@ -21,6 +21,8 @@ Hart::Hart(const HartConfig& config, GuestMemory& memory, MmioDoor& door, Reserv
   for (auto& view : views_) view = std::make_unique<View>();
   state_.hartid = config.id;
   part_.ops = part_ops_.data();
+  site_block_.ops = &site_op_;
+  site_block_.count = 1;
   update_views();
 }
 
@@ -51,7 +53,9 @@ void Hart::update_views() {
   auto& fetch = view_of(now, false);
   fetch_ = &fetch.tlb;
   jumps_ = &fetch.jumps;
+  code_view_ = &fetch;
   data_ = &view_of(data_privilege(), sum).tlb;
+  execution_.tlb = data_->entry.data();
 }
 
 void Hart::flush_translations() {
@@ -65,12 +69,13 @@ void Hart::flush_translations(std::uint64_t address, std::uint64_t length) {
   for (auto& view : views_) {
     for (std::uint64_t done = 0; done < length; done += page_size) view->tlb.flush_page(address + done);
     view->tlb.flush_page(address + length - 1);
-    view->jumps.fill({});
+    view->flush_jumps();
   }
 }
 
 void Hart::flush_instructions() {
   decode_epoch_++;
+  fenced_ = true;
   for (auto& view : views_) view->jumps.fill({});
 }
 
@@ -83,6 +88,7 @@ std::uint64_t Hart::steps() const { return state_.steps + (slice_ - budget_) - a
 Hart::Stop Hart::run(std::uint64_t instructions) {
   const auto end = state_.steps + instructions;
   while (true) {
+    __atomic_store_n(&execution_.limit, 0, __ATOMIC_SEQ_CST);
     if (attention_.exchange(false, std::memory_order_acq_rel)) {
       environment_.safepoint(*this);
       if (stop_.exchange(false, std::memory_order_relaxed)) return Stop::asked;
@@ -97,13 +103,23 @@ Hart::Stop Hart::run(std::uint64_t instructions) {
     }
     take_interrupt();
     if (state_.steps >= end) return Stop::budget;
-    execute(std::min(end - state_.steps, clock_slice));
+    execute(std::min(end - state_.steps, executor_ && !config_.exact_slices ? translated_clock_slice : clock_slice));
     if (std::exchange(pause_, false)) return Stop::pause;
   }
 }
 
 void Hart::execute(std::uint64_t slice) {
   slice_ = budget_ = slice;
+  if (executor_)
+    executor_->execute(*this);
+  else
+    interpret_slice();
+  state_.steps += slice_ - budget_;
+  counters_.instructions += slice_ - budget_;
+  slice_ = budget_ = 0;
+}
+
+void Hart::interpret_slice() {
   while (budget_ > 0 && !attention_.load(std::memory_order_relaxed)) {
     const auto* block = find_block(state_.pc);
     if (!block) continue;  // the fetch trapped
@@ -112,9 +128,6 @@ void Hart::execute(std::uint64_t slice) {
     else
       run_block(*block, state_.pc);
   }
-  state_.steps += slice_ - budget_;
-  counters_.instructions += slice_ - budget_;
-  slice_ = budget_ = 0;
 }
 
 void Hart::run_block(const Block& block, std::uint64_t pc) {
@@ -144,29 +157,40 @@ bool Hart::same_bytes(const Block& block) {
   return true;
 }
 
+bool Hart::fetch_fault(Cause cause, std::uint64_t at, std::uint64_t pc) {
+  counters_.exceptions++;
+  budget_--, state_.unretired++;
+  trap(std::uint64_t(cause), at, pc);
+  return false;
+}
+
+/// Where the first halfword of the instruction at `pc` is; false after the trap that fetching it is. The fetch TLB has
+/// the page then, if it may be fetched from as a whole.
+bool Hart::fetch_address(std::uint64_t pc, std::uint64_t& physical) {
+  if (fetch_->at(pc).fetch == (pc & ~page_mask)) {
+    physical = (fetch_->physical_at(pc) & ~page_mask) | (pc & page_mask);
+    return true;
+  }
+  Translation translation;
+  Cause fault;
+  if (!translate(pc, Access::fetch, privilege(), translation, fault)) return fetch_fault(fault, pc, pc);
+  physical = translation.physical;
+  if (!memory_.contains(physical, 2) || !pmp_allows(physical, 2, Access::fetch, privilege()))
+    return fetch_fault(Cause::instruction_access_fault, pc, pc);
+  fill_tlb(pc, Access::fetch, translation, privilege());
+  return true;
+}
+
 /// The block at virtual address `pc`; null when fetching it trapped.
 const Block* Hart::find_block(std::uint64_t pc) {
-  const auto fetch_fault = [&](Cause cause, std::uint64_t at) {
-    counters_.exceptions++;
-    budget_--, state_.unretired++;
-    trap(std::uint64_t(cause), at, pc);
+  const auto fault_at = [&](Cause cause, std::uint64_t at) {
+    fetch_fault(cause, at, pc);
     return nullptr;
   };
   auto& jump = (*jumps_)[jump_index(pc)];
   if (jump.pc == pc) return jump.block;
   std::uint64_t physical;
-  const auto& entry = fetch_->at(pc);
-  if (entry.fetch == (pc & ~page_mask)) {
-    physical = (entry.physical & ~page_mask) | (pc & page_mask);
-  } else {
-    Translation translation;
-    Cause fault;
-    if (!translate(pc, Access::fetch, privilege(), translation, fault)) return fetch_fault(fault, pc);
-    physical = translation.physical;
-    if (!memory_.contains(physical, 2) || !pmp_allows(physical, 2, Access::fetch, privilege()))
-      return fetch_fault(Cause::instruction_access_fault, pc);
-    fill_tlb(pc, Access::fetch, translation, privilege());
-  }
+  if (!fetch_address(pc, physical)) return nullptr;
   if (fetch_->at(pc).fetch != (pc & ~page_mask)) {
     // Memory protection is finer than the page: each instruction is checked, and each halfword of it.
     std::uint16_t low;
@@ -174,7 +198,7 @@ const Block* Hart::find_block(std::uint64_t pc) {
                 sizeof low);
     const bool more = instruction_length(low) == 4 && (physical & page_mask) != page_size - 2;
     if (more && !pmp_allows(physical + 2, 2, Access::fetch, privilege()))
-      return fetch_fault(Cause::instruction_access_fault, pc + 2);
+      return fault_at(Cause::instruction_access_fault, pc + 2);
     if (more || instruction_length(low) == 2) return decode_alone(physical, physical + 2);
   }
   auto* block = blocks_.find(physical);
@@ -192,10 +216,10 @@ const Block* Hart::find_block(std::uint64_t pc) {
     if (offset == page_size - 2 && instruction_length(first) == 4) {
       Translation translation;
       Cause fault;
-      if (!translate(pc + 2, Access::fetch, privilege(), translation, fault)) return fetch_fault(fault, pc + 2);
+      if (!translate(pc + 2, Access::fetch, privilege(), translation, fault)) return fault_at(fault, pc + 2);
       if (!memory_.contains(translation.physical, 2) ||
           !pmp_allows(translation.physical, 2, Access::fetch, privilege()))
-        return fetch_fault(Cause::instruction_access_fault, pc + 2);
+        return fault_at(Cause::instruction_access_fault, pc + 2);
       return decode_alone(physical, translation.physical);
     }
     if (blocks_.full()) {
@@ -208,7 +232,7 @@ const Block* Hart::find_block(std::uint64_t pc) {
     block = blocks_.add(fresh, across_ops_);
     counters_.blocks_decoded++;
   }
-  jump = {pc, block};
+  if (!executor_) jump = {pc, block};  // else the interpreter gets single instructions, and must come back
   return block;
 }
 

@@ -12,6 +12,8 @@
 #include "guest/riscv64/hart_state.h"
 #include "guest/riscv64/reservation.h"
 #include "guest/riscv64/tlb.h"
+#include "guest/riscv64/translate.h"
+#include "ir/execution_state.h"
 #include "memory/guest_memory.h"
 #include "memory/mmio.h"
 
@@ -39,18 +41,28 @@ class HartEnvironment {
   virtual std::span<const std::unique_ptr<Hart>> harts() = 0;
 };
 
+/// Executes a hart's instructions by other means than the interpreter.
+class Executor {
+ public:
+  virtual ~Executor() = default;
+  /// Executes until the hart's budget is used up or attention is asked for. The hart's own thread.
+  virtual void execute(Hart& hart) = 0;
+};
+
 /// What is fixed when a hart is made.
 struct HartConfig {
   unsigned id = 0;
   Paging max_paging = Paging::sv39;  // the largest mode that satp takes
   bool host_sbi = false;             // ECALL from S-mode is served by HartEnvironment::supervisor_call
   unsigned harts = 1;                // of the machine
+  bool exact_slices = false;         // time is a count of instructions: timers are looked at as often by every executor
 };
 
 /// Counted by each hart for itself; read when it does not run.
 struct HartCounters {
   std::uint64_t instructions = 0, exceptions = 0, interrupts = 0, tlb_misses = 0, tlb_flushes = 0;
   std::uint64_t blocks_decoded = 0, device_accesses = 0, waits = 0, watched_reservations = 0;
+  std::uint64_t interpreted = 0;  // of the instructions, those that translated code left to the interpreter
 };
 
 class Hart {
@@ -75,7 +87,10 @@ class Hart {
     ask_attention();
   }
   /// Makes a run() under way call HartEnvironment::safepoint() soon. Any thread.
-  void ask_attention() { attention_.store(true, std::memory_order_release); }
+  void ask_attention() {
+    attention_.store(true, std::memory_order_release);
+    __atomic_store_n(&execution_.limit, INT64_MAX, __ATOMIC_RELEASE);
+  }
 
   /// How a hart waits for an interrupt: not at all, in WFI, or suspended through the SBI.
   enum class Wait : std::uint8_t { none, wfi, suspended };
@@ -120,6 +135,40 @@ class Hart {
   void flush_translations(std::uint64_t address, std::uint64_t length);
   void flush_instructions();
   void forbid_stores(std::uint64_t physical_page);
+
+  // ---- What an executor needs (translated.cc). ----
+  /// Executes by `executor`, which must outlive the hart's runs, from now on; null is the interpreter.
+  void set_executor(Executor* executor) { executor_ = executor; }
+  ir::ExecutionState& execution() { return execution_; }
+  /// From state() to execution(), in bytes; the same in every hart.
+  std::ptrdiff_t execution_offset() const {
+    return reinterpret_cast<const char*>(&execution_) - reinterpret_cast<const char*>(&state_);
+  }
+  std::uint64_t budget() const { return budget_; }
+  bool attention() const { return attention_.load(std::memory_order_relaxed); }
+  TranslationMode translation_mode() const;
+  /// Where the code at state().pc is, when its page may be fetched from as a whole. Otherwise false: executes one
+  /// instruction, or takes the trap.
+  bool find_code(std::uint64_t& physical);
+  /// Executes `count` instructions by the interpreter, fewer when one traps.
+  void interpret(std::uint64_t count);
+  /// Before translated code is entered and behind it.
+  void enter_translated();
+  void leave_translated();
+  /// The slow paths of translated code; false when it must be left. interpret_site() also when `last` is set and all is
+  /// well: control goes on at state().pc.
+  bool slow_load();
+  bool slow_store();
+  bool interpret_site();
+  /// Whether an FENCE.I of this hart waits for the executor; reading it says that it is done.
+  bool take_fence() { return std::exchange(fenced_, false); }
+  bool fenced() const { return fenced_; }
+  /// Where the code for an address is said to be, in the present view and mode.
+  ir::CodeJump& code_jump(std::uint64_t pc) {
+    return code_view_->code[translation_mode().key()][(pc >> 1) % ir::code_jumps];
+  }
+  /// Forgets where code is, in every view. The hart must not execute.
+  void flush_code_jumps();
 
   // ---- What instructions are made of; used by the interpreter's chapters only. ----
   std::uint64_t& x(unsigned index) { return state_.x[index]; }
@@ -185,7 +234,12 @@ class Hart {
   struct View {
     Tlb tlb;
     JumpCache jumps;
-    void flush() { tlb.flush(), jumps.fill({}); }
+    std::array<ir::CodeJump, ir::code_jumps> code[2];  // by TranslationMode::key()
+    void flush_jumps() {
+      jumps.fill({});
+      for (auto& c : code) c.fill({});
+    }
+    void flush() { tlb.flush(), flush_jumps(); }
   };
 
   // hart.cc
@@ -194,6 +248,11 @@ class Hart {
     return *views_[privilege == Privilege::machine ? 3 : privilege == Privilege::user ? 0 : sum ? 2 : 1];
   }
   void execute(std::uint64_t slice);
+  void interpret_slice();
+  bool fetch_address(std::uint64_t pc, std::uint64_t& physical);
+  bool fetch_fault(Cause cause, std::uint64_t at, std::uint64_t pc);
+  void begin_site(const ir::Site& site);
+  void merge_float_flags();
   const Block* find_block(std::uint64_t pc);
   /// A block of the one instruction at physical address `first`, whose upper half, if it has one, is at `second`.
   const Block* decode_alone(std::uint64_t first, std::uint64_t second);
@@ -250,9 +309,13 @@ class Hart {
   HartEnvironment& environment_;
 
   HartState state_;
+  alignas(64) ir::ExecutionState execution_;
+  Executor* executor_ = nullptr;
+  bool fenced_ = false;
   Tlb* data_ = nullptr;   // the view of loads and stores
   Tlb* fetch_ = nullptr;  // the view of instruction fetches
   JumpCache* jumps_ = nullptr;
+  View* code_view_ = nullptr;     // of jumps_ and fetch_
   const Block* block_ = nullptr;  // running
   std::uint64_t block_pc_ = 0;
   std::uint64_t budget_ = 0;  // instructions of the slice that are left after the running block
@@ -280,6 +343,8 @@ class Hart {
 
   std::unique_ptr<View> views_[4];
   BlockCache blocks_;
+  Op site_op_;  // stands for the instruction of a slow path
+  Block site_block_;
   Block part_, across_;  // the beginning of a block that the budget ends in; an instruction that lies on two pages
   std::array<Op, Block::max_ops + 1> part_ops_;
   std::vector<Op> across_ops_;

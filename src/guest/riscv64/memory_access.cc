@@ -107,7 +107,7 @@ Hart::AtomicPlace Hart::locate_atomic(const Op& op, std::uint64_t address, unsig
   const auto& entry = data_->at(address);
   if ((access == Access::load ? entry.load : entry.store) == (address & ~page_mask)) [[likely]] {
     place.host = reinterpret_cast<std::byte*>(address + entry.addend);
-    place.physical = (entry.physical & ~page_mask) | (address & page_mask);
+    place.physical = (data_->physical_at(address) & ~page_mask) | (address & page_mask);
     return place;
   }
   if (!locate(op, address, size, access, place.physical)) return place;

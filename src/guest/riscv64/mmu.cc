@@ -170,12 +170,13 @@ std::byte* Hart::fill_tlb(std::uint64_t address, Access access, const Translatio
       pmp_permissions(physical, page_size, privilege);  // 0 when the page is not all alike: then it is not cached
   const bool store = access == Access::store && translation.store && (allowed & 2) && !reservations_.watched(physical);
   auto* host = store ? memory_.page_for_write(physical) : const_cast<std::byte*>(memory_.page_for_read(physical));
-  auto& entry = (access == Access::fetch ? *fetch_ : *data_).at(address);
-  if (entry.page() != page || entry.physical != (physical | translation.leaf_bits) ||
+  auto& tlb = access == Access::fetch ? *fetch_ : *data_;
+  auto& entry = tlb.at(address);
+  if (Tlb::page(entry) != page || tlb.physical_at(address) != (physical | translation.leaf_bits) ||
       entry.addend != reinterpret_cast<std::uintptr_t>(host) - page)
     entry = {};
   entry.addend = reinterpret_cast<std::uintptr_t>(host) - page;
-  entry.physical = physical | translation.leaf_bits;
+  tlb.physical_at(address) = physical | translation.leaf_bits;
   if (translation.load && (allowed & 1)) entry.load = page;
   if (store) entry.store = page;
   if (translation.fetch && (allowed & 4)) entry.fetch = page;

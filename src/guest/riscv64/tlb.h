@@ -3,36 +3,35 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "ir/execution_state.h"
 #include "memory/guest_memory.h"
 
 namespace doppel::riscv64 {
 
-/// A direct-mapped software TLB of 4 KiB translations for one way of accessing memory (a privilege with its SUM). A hit
-/// needs the entry's tag for that kind of access to be the address's page; then host = address + addend.
+/// A direct-mapped software TLB of 4 KiB translations for one way of accessing memory (a privilege with its SUM).
 struct Tlb {
-  static constexpr std::size_t entries = 1024;
-  static constexpr std::uint64_t none = 1;  // no page-aligned address
-  struct Entry {
-    std::uint64_t load = none, store = none, fetch = none;
-    std::uintptr_t addend = 0;  // host address - virtual address
-    std::uint64_t physical =
-        0;  // the page's guest-physical address; its low bits are log2 of the size of the leaf it came from
-    /// The page's virtual address, or `none` for an empty entry.
-    std::uint64_t page() const { return load != none ? load : fetch != none ? fetch : store; }
-  };
+  static constexpr std::size_t entries = ir::tlb_entries;
+  static constexpr std::uint64_t none = ir::TlbEntry::none;
+  using Entry = ir::TlbEntry;
   std::array<Entry, entries> entry;
+  /// Of each entry the page's guest-physical address; its low bits are log2 of the size of the leaf it came from.
+  std::array<std::uint64_t, entries> physical{};
 
-  Entry& at(std::uint64_t address) { return entry[(address >> page_shift) % entries]; }
+  static std::size_t index(std::uint64_t address) { return (address >> page_shift) % entries; }
+  Entry& at(std::uint64_t address) { return entry[index(address)]; }
+  std::uint64_t& physical_at(std::uint64_t address) { return physical[index(address)]; }
+  /// The page's virtual address, or `none` for an empty entry.
+  static std::uint64_t page(const Entry& e) { return e.load != none ? e.load : e.fetch != none ? e.fetch : e.store; }
   void flush() { entry.fill({}); }
   /// Drops what came from the leaf that maps `address`, whatever the leaf's size.
   void flush_page(std::uint64_t address) {
-    for (auto& e : entry)
-      if (e.page() != none && (e.page() ^ address) >> (e.physical & page_mask) == 0) e = {};
+    for (std::size_t n = 0; n < entries; n++)
+      if (page(entry[n]) != none && (page(entry[n]) ^ address) >> (physical[n] & page_mask) == 0) entry[n] = {};
   }
   /// Drops the right to store without asking, everywhere or for one guest-physical page.
-  void forbid_stores(std::uint64_t physical) {
-    for (auto& e : entry)
-      if ((e.physical & ~page_mask) == physical) e.store = none;
+  void forbid_stores(std::uint64_t page_address) {
+    for (std::size_t n = 0; n < entries; n++)
+      if ((physical[n] & ~page_mask) == page_address) entry[n].store = none;
   }
 };
 

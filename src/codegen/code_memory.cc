@@ -1,0 +1,52 @@
+#include "codegen/code_memory.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/file_descriptor.h"
+
+namespace doppel {
+namespace {
+
+constexpr std::size_t alignment = 16;
+
+}  // namespace
+
+Result<std::unique_ptr<CodeMemory>> CodeMemory::create(std::size_t bytes) {
+  const auto failed = [&](const char* what) {
+    return error("cannot {} {} MiB of memory for translated code: {}", what, bytes >> 20, std::strerror(errno));
+  };
+  const FileDescriptor file(memfd_create("doppel-code", MFD_CLOEXEC));
+  if (!file || ftruncate(file.get(), off_t(bytes)) != 0) return failed("make");
+  void* writable = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file.get(), 0);
+  if (writable == MAP_FAILED) return failed("map");
+  void* executable = mmap(nullptr, bytes, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_NORESERVE, file.get(), 0);
+  if (executable == MAP_FAILED) {
+    munmap(writable, bytes);
+    return failed("map");
+  }
+  return std::unique_ptr<CodeMemory>(
+      new CodeMemory(static_cast<std::byte*>(writable), static_cast<std::byte*>(executable), bytes));
+}
+
+CodeMemory::~CodeMemory() {
+  munmap(writable_, size_);
+  munmap(executable_, size_);
+}
+
+const std::byte* CodeMemory::add(std::span<const std::byte> code) {
+  const auto at = (used_ + alignment - 1) & ~(alignment - 1);
+  if (at + code.size() > size_) return nullptr;
+  std::memcpy(writable_ + at, code.data(), code.size());
+  used_ = at + code.size();
+  return executable_ + at;
+}
+
+void CodeMemory::patch(const std::byte* at, std::int32_t displacement) {
+  __atomic_store_n(reinterpret_cast<std::int32_t*>(writable_ + (at - executable_)), displacement, __ATOMIC_RELEASE);
+}
+
+}  // namespace doppel

@@ -1,0 +1,170 @@
+#pragma once
+// The `fast` code generator: host code from IR in one pass. Guest registers are in their places, in pinned host
+// registers or memory, between any two guest instructions; values in between live in a few scratch registers.
+#include <asmjit/x86.h>
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "codegen/fast/host.h"
+#include "codegen/layout.h"
+#include "ir/code.h"
+
+namespace doppel::fast {
+
+/// A jump to another place of the same guest page that can be made direct.
+struct LinkSite {
+  std::uint32_t displacement;  // where its 32-bit displacement is, in bytes from the code's begin
+  std::uint32_t stub;          // where it goes while it is not linked
+  std::uint32_t stub_return;   // the address that the stub leaves in ExecutionState::link
+  std::uint16_t target;        // the byte in the guest's page
+};
+
+/// What was generated: position-independent, reaching everything through the state register.
+struct GeneratedCode {
+  std::vector<std::byte> bytes;
+  std::vector<LinkSite> links;
+};
+
+class Generator {
+ public:
+  explicit Generator(const GuestLayout& layout);
+  /// Generates code for `code` into `out`; false when it would not fit into the spill slots (never for what the
+  /// frontends make).
+  bool generate(const ir::Code& code, GeneratedCode& out);
+
+ private:
+  using Value = ir::Value;
+  using Instruction = ir::Instruction;
+  static constexpr std::int8_t nowhere = -1;
+
+  /// Where a value is; it may be in several places.
+  struct Place {
+    std::uint16_t uses = 0;         // that are still to come
+    std::int8_t scratch = nowhere;  // number of a scratch register
+    std::int8_t vector = nowhere;   // number of a vector register
+    std::int8_t home = nowhere;     // a guest register that holds it
+    std::int8_t slot = nowhere;     // spilled to
+    bool constant = false;
+    bool page = false;
+  };
+  struct Side {
+    asmjit::Label label;
+    asmjit::Label resume;
+    const Instruction* instruction = nullptr;
+    x86::Gp address;
+    x86::Gp gp;                    // where a load's result goes, or what is stored
+    std::int8_t vector = nowhere;  // the same, where it is a vector register
+    bool immediate = false;        // the value stored is a constant, `imm`
+    std::int32_t imm = 0;
+    enum class Kind : std::uint8_t { load, store, taken, refuse, interpret, canonical } kind = Kind::taken;
+  };
+
+  // generator.cc: values
+  void prepare(const ir::Code& code);
+  void mark_dead_sets();
+  const Instruction& definition(Value value) const { return (*code_)[value]; }
+  bool in_memory(unsigned reg) const { return layout_.host[reg] == GuestLayout::in_memory; }
+  x86::Gp pin(unsigned reg) const { return pinned[layout_.host[reg]]; }
+  x86::Mem home(unsigned reg, unsigned size = 8) const { return x86::ptr(state, layout_.offset[reg], size); }
+  x86::Mem slot(unsigned index) const { return x86::ptr(x86::rsp, std::int32_t(8 * index), 8); }
+  bool is_floating(Value value) const;
+  void use(Value value);
+  void use_arguments(const Instruction& i);
+  std::int8_t free_slot();
+  unsigned take_scratch();
+  unsigned take_vector();
+  x86::Gp new_gp(Value value);
+  x86::Xmm new_vector(Value value);
+  /// The value in a register that must not be written.
+  x86::Gp gp(Value value);
+  x86::Xmm xmm(Value value);
+  /// The value as a register, or in memory where it only is there.
+  asmjit::Operand gp_or_memory(Value value);
+  /// As an immediate of 32 bits where it is one.
+  bool small(Value value, std::int32_t& out) const;
+  void load_into(const x86::Gp& to, Value value);
+  /// Empties scratch register `n` and locks it.
+  x86::Gp claim(unsigned n);
+  void evict(unsigned n);
+  void release_if_unused(Value value);
+  Side& add_side(Side::Kind kind, const Instruction& i);
+  std::uint32_t site(const Instruction& i) const;
+  /// Where the result of instruction `index` goes: the pinned register that the next instruction sets, or a scratch.
+  x86::Gp destination(Value index);
+  void save_holder(unsigned reg);
+  void forget_registers();
+  void lock(Value value);
+  /// At the end of an operation.
+  void unlock() {
+    locked_ = locked_vectors_ = 0;
+    slots_used_ &= ~std::exchange(slots_freed_, 0);
+  }
+
+  // lower_*.cc
+  void emit(Value index);
+  void emit_set(const Instruction& i);
+  void emit_binary(Value index);
+  void emit_shift(Value index);
+  void emit_multiply_high(Value index);
+  void emit_divide(Value index);
+  void emit_unary(Value index);
+  void emit_compare(Value index);
+  void emit_select(Value index);
+  asmjit::x86::CondCode emit_comparison(const Instruction& i);
+  void emit_access(Value index);
+  void check_tlb(const Instruction& i, std::int32_t tag, const x86::Gp& address, const x86::Gp& entry,
+                 const x86::Gp& page, const asmjit::Label& slow);
+  void emit_load(Value index);
+  void emit_store(Value index);
+  void emit_unbox(Value index);
+  void emit_setf(const Instruction& i);
+  bool deferred_box(Value index) const;
+  void emit_float(Value index);
+  void emit_float_binary(Value index);
+  void emit_fma(Value index);
+  void emit_sign_injection(Value index);
+  void emit_float_compare(Value index);
+  void emit_to_integer(Value index);
+  void canonicalize(const x86::Xmm& value, ir::Type type);
+
+  // exits.cc
+  void emit_entry(const ir::Code& code);
+  void emit_branch(Value index);
+  void emit_jump(std::int64_t target);
+  void emit_jump_to(const Instruction& i);
+  void emit_far_jump(std::int64_t target);
+  void emit_interpret(const Instruction& i);
+  void emit_leave(std::int64_t at);
+  void emit_sides();
+  void emit_side(Side& side);
+  void link_jump(std::int64_t target);
+  void jump_through_cache(const x86::Gp& target);
+
+  const GuestLayout layout_;
+  asmjit::CodeHolder holder_;
+  x86::Assembler a_;
+  const std::vector<Instruction>* code_ = nullptr;
+  const ir::Code* whole_ = nullptr;
+  std::vector<Place> places_;
+  std::vector<std::uint8_t> dead_;
+  std::vector<Side> sides_;
+  std::array<Value, scratch_count> in_scratch_;
+  std::array<Value, vector_count> in_vector_;
+  std::array<Value, GuestLayout::max_registers> held_;
+  std::uint64_t slots_used_ = 0, slots_freed_ = 0;
+  unsigned locked_ = 0, locked_vectors_ = 0, next_scratch_ = 0, next_vector_ = 0;
+  Value current_ = 0;
+  struct PendingLink {
+    asmjit::Label stub, stub_return;
+    std::uint16_t target;
+    std::size_t displacement;
+  };
+  std::vector<PendingLink> links_;
+  asmjit::Label entry_;
+};
+
+}  // namespace doppel::fast

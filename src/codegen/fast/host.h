@@ -1,0 +1,29 @@
+#pragma once
+// The host registers' parts in translated code. The order of arguments of LLVM's preserve_none convention, so that the
+// optimizing generator's functions take the same registers.
+#include <asmjit/x86.h>
+
+#include <array>
+
+#include "codegen/layout.h"
+#include "ir/execution_state.h"
+
+namespace doppel::fast {
+
+namespace x86 = asmjit::x86;
+
+inline const x86::Gp state = x86::r12, budget = x86::r13;
+inline const std::array<x86::Gp, pinned_registers> pinned = {x86::r14, x86::r15, x86::rdi, x86::rsi, x86::rdx,
+                                                             x86::rcx, x86::r8,  x86::r9,  x86::r11};
+inline constexpr unsigned scratch_count = 4, vector_count = 16;
+inline const std::array<x86::Gp, scratch_count> scratch = {x86::rax, x86::rbx, x86::rbp, x86::r10};
+
+/// Bytes of the frame that translated code may spill to, at the stack pointer.
+inline constexpr unsigned spill_slots = 64, frame_bytes = spill_slots * 8;
+
+/// A field of the execution state, as a memory operand.
+#define DOPPEL_FIELD(layout, member, size)  \
+  ::asmjit::x86::ptr(::doppel::fast::state, \
+                     (layout).execution + std::int32_t(offsetof(::doppel::ir::ExecutionState, member)), size)
+
+}  // namespace doppel::fast

@@ -1,0 +1,126 @@
+// Loads and stores through the software TLB.
+#include "codegen/fast/generator.h"
+
+namespace doppel::fast {
+
+using ir::Op;
+using ir::Type;
+
+namespace {
+
+constexpr std::int32_t page_mask = -4096;
+
+/// The low `size` bytes of a register.
+x86::Gp part(const x86::Gp& reg, unsigned size) {
+  return size == 8 ? reg : size == 4 ? x86::Gp(reg.r32()) : size == 2 ? x86::Gp(reg.r16()) : x86::Gp(reg.r8());
+}
+
+}  // namespace
+
+/// Leaves `entry` pointing at the TLB's entry for `address`; jumps to `slow` when that permits not all of the access.
+/// The access's last byte decides, so that one that lies on two pages misses.
+void Generator::check_tlb(const Instruction& i, std::int32_t tag, const x86::Gp& address, const x86::Gp& entry,
+                          const x86::Gp& page, const asmjit::Label& slow) {
+  constexpr auto index_mask = std::int32_t((ir::tlb_entries - 1) << ir::tlb_entry_shift);
+  const auto size = std::int32_t(ir::bytes(i.type));
+  a_.mov(entry, address);
+  a_.shr(entry, 12 - ir::tlb_entry_shift);
+  if (size == 1)
+    a_.mov(page, address);
+  else
+    a_.lea(page, x86::ptr(address, size - 1));
+  a_.and_(entry.r32(), index_mask);
+  a_.and_(page, page_mask);
+  a_.add(entry, DOPPEL_FIELD(layout_, tlb, 8));
+  a_.cmp(page, x86::qword_ptr(entry, tag));
+  a_.jne(slow);
+}
+
+void Generator::emit_load(Value index) {
+  const auto& i = definition(index);
+  const bool floating = i.op == Op::loadf;
+  const auto base = gp(i.a);
+  x86::Gp address = base;
+  if (i.imm != 0) {
+    address = scratch[take_scratch()];
+    a_.lea(address, x86::ptr(base, std::int32_t(i.imm)));
+    if (places_[i.a].scratch != nowhere) locked_ &= ~(1U << places_[i.a].scratch);
+  }
+  use_arguments(i);
+  // All that takes registers comes before the check: the slow path joins behind the access.
+  x86::Gp to;
+  x86::Xmm vector;
+  if (floating)
+    vector = new_vector(index);
+  else
+    to = destination(index);
+  const bool pinned_result = !floating && places_[index].scratch == nowhere;
+  const auto entry = floating || pinned_result ? scratch[take_scratch()] : to;
+  const auto page = scratch[take_scratch()];
+  auto& side = add_side(Side::Kind::load, i);
+  side.address = address;
+  side.gp = to;
+  if (floating) side.vector = std::int8_t(vector.id());
+  check_tlb(i, offsetof(ir::TlbEntry, load), address, entry, page, side.label);
+  a_.mov(entry, x86::qword_ptr(entry, offsetof(ir::TlbEntry, addend)));
+  const auto size = ir::bytes(i.type);
+  const auto from = x86::ptr(address, entry, 0, 0, size);
+  if (floating)
+    size == 8 ? a_.vmovsd(vector, from) : a_.vmovss(vector, from);
+  else if (size == 8)
+    a_.mov(to, from);
+  else if (size == 4)
+    i.flag ? a_.movsxd(to, from) : a_.mov(to.r32(), from);
+  else
+    i.flag ? a_.movsx(to, from) : a_.movzx(to.r32(), from);
+  a_.bind(side.resume);
+}
+
+void Generator::emit_store(Value index) {
+  const auto& i = definition(index);
+  const bool floating = i.op == Op::storef;
+  const auto base = gp(i.a);
+  x86::Gp address = base;
+  if (i.imm != 0) {
+    address = scratch[take_scratch()];
+    a_.lea(address, x86::ptr(base, std::int32_t(i.imm)));
+    if (places_[i.a].scratch != nowhere) locked_ &= ~(1U << places_[i.a].scratch);
+  }
+  std::int32_t imm = 0;
+  const bool immediate = !floating && small(i.b, imm);
+  x86::Gp value;
+  x86::Xmm vector;
+  if (floating)
+    vector = xmm(i.b);
+  else if (!immediate)
+    value = gp(i.b);
+  const auto entry = scratch[take_scratch()], page = scratch[take_scratch()];
+  auto& side = add_side(Side::Kind::store, i);
+  side.address = address;
+  side.gp = value;
+  side.immediate = immediate;
+  side.imm = imm;
+  if (floating) side.vector = std::int8_t(vector.id());
+  check_tlb(i, offsetof(ir::TlbEntry, store), address, entry, page, side.label);
+  a_.mov(entry, x86::qword_ptr(entry, offsetof(ir::TlbEntry, addend)));
+  const auto size = ir::bytes(i.type);
+  const auto to = x86::ptr(address, entry, 0, 0, size);
+  if (floating)
+    size == 8 ? a_.vmovsd(to, vector) : a_.vmovss(to, vector);
+  else if (immediate)
+    a_.mov(to, size == 1 ? std::int8_t(imm) : size == 2 ? std::int16_t(imm) : imm);
+  else
+    a_.mov(to, part(value, size));
+  a_.bind(side.resume);
+  use_arguments(i);
+}
+
+void Generator::emit_access(Value index) {
+  const auto op = definition(index).op;
+  if (op == Op::load || op == Op::loadf)
+    emit_load(index);
+  else
+    emit_store(index);
+}
+
+}  // namespace doppel::fast

@@ -1,0 +1,177 @@
+#include "codegen/fast/routines.h"
+
+#include <vector>
+
+#include "codegen/fast/host.h"
+
+namespace doppel::fast {
+namespace {
+
+const std::array<x86::Gp, 6> callee_saved = {x86::rbx, x86::rbp, x86::r12, x86::r13, x86::r14, x86::r15};
+// Six registers and the return address are seven words: the frame makes the stack pointer a multiple of 16 again, so
+// that a call from generated code leaves it 8 off, as at the begin of any function.
+constexpr unsigned frame = frame_bytes + 8;
+
+class Writer {
+ public:
+  explicit Writer(const GuestLayout& layout) : layout_(layout) {
+    holder_.init(asmjit::Environment::host());
+    holder_.attach(&a_);
+    leave_ = a_.newLabel(), left_ = a_.newLabel(), missed_ = a_.newLabel();
+  }
+
+  std::size_t enter() {
+    const auto at = begin();
+    for (const auto& reg : callee_saved) a_.push(reg);
+    a_.sub(x86::rsp, frame);
+    a_.mov(state, x86::rdi);
+    a_.mov(x86::rax, x86::rsi);
+    a_.mov(budget, DOPPEL_FIELD(layout_, budget, 8));
+    move_pinned(true);
+    a_.jmp(x86::rax);
+    return at;
+  }
+
+  /// Called by the stub of a jump that is not linked.
+  std::size_t to_link() {
+    const auto at = begin();
+    a_.pop(x86::rax);
+    a_.mov(DOPPEL_FIELD(layout_, link, 8), x86::rax);
+    a_.mov(DOPPEL_FIELD(layout_, exit, 4), std::uint32_t(ir::Exit::link));
+    a_.jmp(leave_);
+    return at;
+  }
+
+  std::size_t to_dispatch() {
+    const auto at = begin();
+    a_.mov(DOPPEL_FIELD(layout_, exit, 4), std::uint32_t(ir::Exit::dispatch));
+    a_.bind(leave_);
+    move_pinned(false);
+    a_.mov(DOPPEL_FIELD(layout_, budget, 8), budget);
+    a_.bind(left_);
+    a_.add(x86::rsp, frame);
+    for (auto reg = callee_saved.rbegin(); reg != callee_saved.rend(); ++reg) a_.pop(*reg);
+    a_.ret();
+    return at;
+  }
+
+  /// Called by code: everything but the guest's registers and the budget, which the function may change, is kept.
+  std::size_t call(const x86::Mem& function) {
+    const auto at = begin();
+    const auto out = a_.newLabel();
+    move_pinned(false);
+    a_.mov(DOPPEL_FIELD(layout_, budget, 8), budget);
+    move_scratch(false);
+    a_.sub(x86::rsp, 8);
+    a_.mov(x86::rdi, DOPPEL_FIELD(layout_, owner, 8));
+    a_.call(function);
+    a_.add(x86::rsp, 8);
+    a_.test(x86::eax, x86::eax);
+    a_.jz(out);
+    a_.mov(budget, DOPPEL_FIELD(layout_, budget, 8));
+    move_pinned(true);
+    move_scratch(true);
+    a_.ret();
+    a_.bind(out);
+    a_.add(x86::rsp, 8);
+    a_.mov(DOPPEL_FIELD(layout_, exit, 4), std::uint32_t(ir::Exit::dispatch));
+    a_.jmp(left_);
+    return at;
+  }
+
+  /// Jumped to by code whose last instruction the interpreter executes: goes on at the guest's pc.
+  std::size_t interpret_last() {
+    const auto at = begin();
+    const auto out = a_.newLabel();
+    move_pinned(false);
+    a_.mov(DOPPEL_FIELD(layout_, budget, 8), budget);
+    a_.mov(x86::rdi, DOPPEL_FIELD(layout_, owner, 8));
+    a_.call(DOPPEL_FIELD(layout_, interpret_function, 8));
+    a_.test(x86::eax, x86::eax);
+    a_.jz(out);
+    a_.mov(budget, DOPPEL_FIELD(layout_, budget, 8));
+    move_pinned(true);
+    constexpr auto index_mask = std::int32_t((ir::code_jumps - 1) << 4);
+    a_.mov(x86::rax, x86::ptr(state, layout_.pc, 8));
+    a_.lea(x86::ebx, x86::ptr(0, x86::rax, 3));
+    a_.and_(x86::ebx, index_mask);
+    a_.add(x86::rbx, DOPPEL_FIELD(layout_, jumps, 8));
+    a_.cmp(x86::rax, x86::qword_ptr(x86::rbx));
+    a_.jne(missed_);
+    a_.and_(x86::rax, -4096);
+    a_.mov(DOPPEL_FIELD(layout_, page, 8), x86::rax);
+    a_.jmp(x86::qword_ptr(x86::rbx, 8));
+    a_.bind(out);
+    a_.mov(DOPPEL_FIELD(layout_, exit, 4), std::uint32_t(ir::Exit::dispatch));
+    a_.jmp(left_);
+    a_.bind(missed_);
+    a_.mov(DOPPEL_FIELD(layout_, exit, 4), std::uint32_t(ir::Exit::dispatch));
+    a_.jmp(leave_);
+    return at;
+  }
+
+  std::vector<std::byte> finish() {
+    holder_.flatten();
+    holder_.resolveUnresolvedLinks();
+    std::vector<std::byte> bytes(holder_.codeSize());
+    holder_.copyFlattenedData(bytes.data(), bytes.size());
+    return bytes;
+  }
+
+ private:
+  std::size_t begin() {
+    a_.align(asmjit::AlignMode::kCode, 16);
+    return a_.offset();
+  }
+  void move_pinned(bool load) {
+    for (unsigned reg = 0; reg < layout_.registers; reg++) {
+      if (layout_.host[reg] == GuestLayout::in_memory) continue;
+      const auto place = x86::ptr(state, layout_.offset[reg], 8);
+      load ? a_.mov(pinned[layout_.host[reg]], place) : a_.mov(place, pinned[layout_.host[reg]]);
+    }
+  }
+  void move_scratch(bool load) {
+    for (unsigned n = 0; n < scratch_count; n++) {
+      const auto place =
+          x86::ptr(state, layout_.execution + std::int32_t(offsetof(ir::ExecutionState, scratch) + 8 * n), 8);
+      load ? a_.mov(scratch[n], place) : a_.mov(place, scratch[n]);
+    }
+    for (unsigned n = 0; n < vector_count; n++) {
+      const auto place =
+          x86::ptr(state, layout_.execution + std::int32_t(offsetof(ir::ExecutionState, vectors) + 8 * n), 8);
+      load ? a_.vmovsd(x86::xmm(n), place) : a_.vmovsd(place, x86::xmm(n));
+    }
+  }
+
+  const GuestLayout& layout_;
+  asmjit::CodeHolder holder_;
+  x86::Assembler a_;
+  asmjit::Label leave_, left_, missed_;  // out by saving the registers, out with them saved, a miss of the jump cache
+};
+
+}  // namespace
+
+Result<Routines> generate_routines(const GuestLayout& layout, CodeMemory& memory) {
+  Writer writer(layout);
+  const auto enter = writer.enter();
+  const auto to_link = writer.to_link();
+  const auto to_dispatch = writer.to_dispatch();
+  const auto slow_load = writer.call(DOPPEL_FIELD(layout, load_function, 8));
+  const auto slow_store = writer.call(DOPPEL_FIELD(layout, store_function, 8));
+  const auto interpret = writer.call(DOPPEL_FIELD(layout, interpret_function, 8));
+  const auto interpret_last = writer.interpret_last();
+  const auto bytes = writer.finish();
+  const auto* base = memory.add(bytes);
+  if (!base) return error("the memory for translated code is too small");
+  Routines out;
+  out.enter = reinterpret_cast<void (*)(void*, const void*)>(reinterpret_cast<std::uintptr_t>(base + enter));
+  out.to_link = base + to_link;
+  out.to_dispatch = base + to_dispatch;
+  out.slow_load = base + slow_load;
+  out.slow_store = base + slow_store;
+  out.interpret = base + interpret;
+  out.interpret_last = base + interpret_last;
+  return out;
+}
+
+}  // namespace doppel::fast

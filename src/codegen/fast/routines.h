@@ -1,0 +1,23 @@
+#pragma once
+// The few routines that all generated code shares: the way in, the ways out, and the slow paths' way to the engine.
+#include "codegen/code_memory.h"
+#include "codegen/layout.h"
+#include "ir/execution_state.h"
+
+namespace doppel::fast {
+
+struct Routines {
+  /// Runs code with the state register pointing at `state`; comes back when the code leaves.
+  void (*enter)(void* state, const void* code) = nullptr;
+  const void* to_link = nullptr;
+  const void* to_dispatch = nullptr;
+  const void* slow_load = nullptr;
+  const void* slow_store = nullptr;
+  const void* interpret = nullptr;
+  const void* interpret_last = nullptr;
+};
+
+/// Generates the routines into empty code memory. Fails with a sentence when the memory is too small.
+Result<Routines> generate_routines(const GuestLayout& layout, CodeMemory& memory);
+
+}  // namespace doppel::fast

@@ -1,0 +1,23 @@
+#pragma once
+// Where a guest architecture's registers are: in host registers all the time, or in memory behind the state register.
+#include <array>
+#include <cstdint>
+
+namespace doppel {
+
+struct GuestLayout {
+  static constexpr unsigned max_registers = 96;
+  static constexpr std::uint8_t in_memory = 0xff;
+  GuestLayout() { host.fill(in_memory); }
+
+  std::array<std::int32_t, max_registers> offset{};  // from the state register, in bytes
+  std::array<std::uint8_t, max_registers> host;      // which of the pinned host registers, or in_memory
+  unsigned registers = 0;
+  std::int32_t pc = 0;         // the guest's pc
+  std::int32_t execution = 0;  // ir::ExecutionState
+};
+
+/// How many guest registers stay in host registers.
+inline constexpr unsigned pinned_registers = 9;
+
+}  // namespace doppel

@@ -1,0 +1,70 @@
+#include "guest/riscv64/translate.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "guest/riscv64/decode.h"
+#include "guest/riscv64/translate_float.h"
+#include "guest/riscv64/translate_memory.h"
+#include "guest/riscv64/translate_system.h"
+#include "memory/racing_copy.h"
+
+namespace doppel::riscv64 {
+namespace {
+
+constexpr std::array<Translate, std::size_t(Opcode::count)> translators = {
+    &translation::illegal,
+#define INSN(name, pattern, format, extension) translation::name,
+#include "guest/riscv64/isa.inc"
+};
+
+/// Reads the instruction at `at`; false when it is not in the page as a whole.
+bool fetch(std::span<const std::byte> page, std::size_t at, Instruction& out) {
+  if (at + 2 > page.size()) return false;
+  std::uint32_t bits = 0;
+  racing_copy(reinterpret_cast<std::byte*>(&bits), page.data() + at, 2);
+  if (instruction_length(bits) == 4) {
+    if (at + 4 > page.size()) return false;
+    racing_copy(reinterpret_cast<std::byte*>(&bits) + 2, page.data() + at + 2, 2);
+  }
+  out = decode(bits);
+  return true;
+}
+
+}  // namespace
+
+bool translated(Opcode op) {
+  const auto translate = translators[std::size_t(op)];
+  return translate != &translation::by_interpreter && translate != &translation::by_interpreter_last &&
+         translate != &translation::illegal && translate != &translation::float_by_interpreter;
+}
+
+bool translate(std::span<const std::byte> page, unsigned offset, TranslationMode mode, ir::Code& out) {
+  out.begin = std::uint16_t(offset);
+  out.guest_count = 0;
+  Translator t(out, mode);
+  auto at = std::size_t(offset);
+  while (!t.ended) {
+    Instruction i;
+    if (out.guest_count == longest_translation || !fetch(page, at, i)) break;
+    t.offset = std::int64_t(at);
+    t.builder.at(std::uint16_t(at), i.length);
+    translators[std::size_t(i.op)](t, i);
+    out.guest_count++;
+    at += i.length;
+  }
+  if (out.guest_count == 0) return false;
+  out.end = std::uint16_t(at);
+  if (!t.ended) {
+    t.builder.at(std::uint16_t(at), 0);
+    if (out.guest_count == longest_translation || at == page.size())
+      t.builder.jump(std::int64_t(at));
+    else
+      t.builder.leave(std::int64_t(at));
+  }
+  for (auto& i : out.instructions) i.left = i.left < out.guest_count ? std::uint16_t(out.guest_count - i.left - 1) : 0;
+  return true;
+}
+
+}  // namespace doppel::riscv64

@@ -1,0 +1,58 @@
+#pragma once
+// From guest instructions to the IR, a stretch inside one page at a time. What a chapter of translate_*.h does not know
+// is left to the interpreter, instruction by instruction.
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "guest/riscv64/instruction.h"
+#include "ir/builder.h"
+#include "ir/code.h"
+
+namespace doppel::riscv64 {
+
+/// The IR's numbers of the hart's registers: x0 to x31 and behind them f0 to f31.
+inline constexpr unsigned float_register = 32;
+
+/// What of the hart's state a translation depends on besides the bytes.
+struct TranslationMode {
+  /// mstatus.FS is Dirty and frm is a mode that the host has, so that floating-point instructions may be inline.
+  bool floating_point = false;
+  constexpr unsigned key() const { return floating_point; }
+};
+
+inline constexpr unsigned longest_translation = 64;  // guest instructions
+
+/// Translates from byte `offset` of `page` on; false when not even the first instruction lies in the page as a whole.
+bool translate(std::span<const std::byte> page, unsigned offset, TranslationMode mode, ir::Code& out);
+
+/// Whether a translation calls the interpreter for this instruction.
+bool translated(Opcode op);
+
+/// What the chapters share.
+class Translator {
+ public:
+  Translator(ir::Code& code, TranslationMode mode) : builder(code), mode(mode) {}
+
+  ir::Value x(unsigned index) { return index == 0 ? builder.constant(0) : builder.get(index); }
+  void set_x(unsigned index, ir::Value value) {
+    if (index != 0) builder.set(index, value);
+  }
+  ir::Value f(unsigned index) { return builder.get(float_register + index, ir::Type::f64); }
+  void set_f(unsigned index, ir::Value value) { builder.set(float_register + index, value); }
+  ir::Value constant(std::int64_t value) { return builder.constant(value); }
+  /// Calls the interpreter for this instruction.
+  void interpret(const Instruction& i, bool ends) {
+    builder.interpret(i.bits, ends);
+    ended |= ends;
+  }
+
+  ir::Builder builder;
+  TranslationMode mode;
+  std::int64_t offset = 0;  // of the instruction in its page
+  bool ended = false;       // nothing follows
+};
+
+using Translate = void (*)(Translator& t, const Instruction& i);
+
+}  // namespace doppel::riscv64

@@ -1,0 +1,136 @@
+// What translated code and its executor need of a hart: the slow paths, single instructions, and the guest's
+// floating-point state in MXCSR.
+#include <immintrin.h>
+
+#include "guest/riscv64/hart.h"
+#include "ir/fold.h"
+
+namespace doppel::riscv64 {
+namespace {
+
+constexpr unsigned host_default_mxcsr = 0x1f80;  // nothing traps, to nearest even
+constexpr unsigned host_flags = 0x3f;
+constexpr unsigned host_rounding_modes = 4;  // RNE, RTZ, RDN, RUP; the host has no RMM
+
+/// MXCSR for a rounding mode of the guest, with no exception so far.
+unsigned mxcsr_of(unsigned frm) {
+  constexpr unsigned control[] = {0, 3, 1, 2};  // nearest, zero, down, up
+  return host_default_mxcsr | control[frm & 3] << 13;
+}
+
+/// The guest's flags for MXCSR's: invalid, (denormal), divide by zero, overflow, underflow, precision.
+unsigned flags_of(unsigned mxcsr) {
+  constexpr unsigned nv = 16, dz = 8, of = 4, uf = 2, nx = 1;
+  return (mxcsr & 1 ? nv : 0) | (mxcsr & 4 ? dz : 0) | (mxcsr & 8 ? of : 0) | (mxcsr & 16 ? uf : 0) |
+         (mxcsr & 32 ? nx : 0);
+}
+
+/// Keeps what the engine's own code does from the guest's flags.
+class HostFloat {
+ public:
+  HostFloat() : saved_(_mm_getcsr()) {}
+  ~HostFloat() { _mm_setcsr(saved_); }
+
+ private:
+  unsigned saved_;
+};
+
+}  // namespace
+
+TranslationMode Hart::translation_mode() const {
+  return {.floating_point = (state_.mstatus & status::fs) == status::fs && state_.frm < host_rounding_modes};
+}
+
+bool Hart::find_code(std::uint64_t& physical) {
+  const auto pc = state_.pc;
+  if (!fetch_address(pc, physical)) return false;
+  if (fetch_->at(pc).fetch == (pc & ~page_mask)) return true;
+  interpret(1);
+  return false;
+}
+
+void Hart::interpret(std::uint64_t count) {
+  const auto end = budget_ - std::min(count, budget_);
+  while (budget_ > end) {
+    const auto* block = find_block(state_.pc);
+    if (!block) return;
+    counters_.interpreted++;
+    const auto before = state_.unretired;
+    run_part(*block, state_.pc, 1);
+    if (state_.unretired != before || attention()) return;
+  }
+}
+
+void Hart::enter_translated() {
+  execution_.jumps = code_view_->code[translation_mode().key()].data();
+  execution_.page = state_.pc & ~page_mask;
+  execution_.budget = std::int64_t(budget_);
+  _mm_setcsr(mxcsr_of(state_.frm));
+}
+
+void Hart::merge_float_flags() {
+  const auto mxcsr = _mm_getcsr();
+  if (mxcsr & host_flags) state_.fflags |= std::uint8_t(flags_of(mxcsr));
+  _mm_setcsr(host_default_mxcsr);
+}
+
+void Hart::leave_translated() {
+  merge_float_flags();
+  budget_ = std::uint64_t(execution_.budget);
+}
+
+/// Makes the interpreter's functions see the one instruction.
+void Hart::begin_site(const ir::Site& site) {
+  budget_ = std::uint64_t(execution_.budget) + site.left;
+  block_ = &site_block_;
+  block_pc_ = execution_.page + site.offset;
+}
+
+bool Hart::slow_load() {
+  const HostFloat guard;
+  const auto site = ir::Site::unpack(execution_.site);
+  begin_site(site);
+  std::uint64_t value = 0;
+  const bool done = load_slow(site_op_, execution_.address, site.size, value);
+  execution_.budget = std::int64_t(budget_) - (done ? site.left : 0);
+  const auto unused = 64 - 8 * site.size;
+  execution_.value = site.sign ? std::uint64_t(std::int64_t(value << unused) >> unused) : value << unused >> unused;
+  return done;
+}
+
+bool Hart::slow_store() {
+  const HostFloat guard;
+  const auto site = ir::Site::unpack(execution_.site);
+  begin_site(site);
+  const bool done = store_slow(site_op_, execution_.address, site.size, execution_.value);
+  execution_.budget = std::int64_t(budget_) - (done ? site.left : 0);
+  return done;
+}
+
+bool Hart::interpret_site() {
+  const auto site = ir::Site::unpack(execution_.site);
+  const bool last = site.sign;
+  merge_float_flags();
+  state_.pc = execution_.page + site.offset;
+  budget_ = std::uint64_t(execution_.budget) + site.left + 1;
+  const auto pc = state_.pc;
+  const auto unretired = state_.unretired;
+  const auto mode = translation_mode().key();
+  bool go_on = false;
+  if (const auto* block = find_block(pc)) {
+    counters_.interpreted++;
+    run_part(*block, pc, 1);
+    go_on = !fenced_ && (last || (state_.pc == pc + part_ops_[0].length && state_.unretired == unretired &&
+                                  translation_mode().key() == mode));
+  }
+  execution_.budget = std::int64_t(budget_) - (go_on ? site.left : 0);
+  execution_.jumps = code_view_->code[translation_mode().key()].data();
+  _mm_setcsr(mxcsr_of(state_.frm));
+  return go_on;
+}
+
+void Hart::flush_code_jumps() {
+  for (auto& view : views_) view->flush_jumps();
+}
+
+}  // namespace doppel::riscv64

@@ -1,0 +1,108 @@
+#include "ir/builder.h"
+
+#include "ir/fold.h"
+
+namespace doppel::ir {
+
+Value Builder::append(Instruction instruction) {
+  instruction.offset = offset_;
+  instruction.length = length_;
+  instruction.left = std::uint16_t(code_.guest_count);  // numbered from the front here; finish() turns it round
+  code_.instructions.push_back(instruction);
+  return Value(code_.instructions.size() - 1);
+}
+
+Value Builder::constant(std::int64_t value) { return append({.op = Op::constant, .type = Type::i64, .imm = value}); }
+
+Value Builder::get(unsigned reg, Type type) {
+  auto& held = held_[reg];
+  if (held == no_value) held = append({.op = Op::get, .type = type, .reg = std::uint8_t(reg)});
+  return held;
+}
+
+void Builder::set(unsigned reg, Value value) {
+  const bool floating = is_float(code_.instructions[value].type) && traits(code_.instructions[value].op).result != "i";
+  append({.op = floating || traits(code_.instructions[value].op).result == "f" ? Op::setf : Op::set,
+          .type = Type::i64,
+          .reg = std::uint8_t(reg),
+          .a = value});
+  held_[reg] = value;
+}
+
+Value Builder::page() {
+  if (page_ == no_value) page_ = append({.op = Op::page, .type = Type::i64});
+  return page_;
+}
+
+Value Builder::unary(Op op, Type type, Value a) {
+  if ((op == Op::sext || op == Op::zext) && is_constant(a))
+    return constant(std::int64_t(extend(type, op == Op::sext, std::uint64_t(constant_of(a)))));
+  if (op == Op::unbox && code_.instructions[a].op == Op::box) return code_.instructions[a].a;
+  return append({.op = op, .type = type, .a = a});
+}
+
+Value Builder::binary(Op op, Type type, Value a, Value b) {
+  if (!is_float(type)) {
+    if (const auto folded = fold(op, type, a, b); folded != no_value) return folded;
+  }
+  return append({.op = op, .type = type, .a = a, .b = b});
+}
+
+/// What needs no operation: both arguments known, or a second one that changes nothing.
+Value Builder::fold(Op op, Type type, Value a, Value b) {
+  if (!is_constant(b)) return no_value;
+  const auto right = std::uint64_t(constant_of(b));
+  if (is_constant(a)) {
+    const auto value = evaluate(op, type, std::uint64_t(constant_of(a)), right);
+    return value ? constant(std::int64_t(*value)) : no_value;
+  }
+  const bool no_change = right == 0 && (op == Op::add || op == Op::sub || op == Op::or_ || op == Op::xor_ ||
+                                        op == Op::shl || op == Op::shr || op == Op::sar);
+  return no_change && type == Type::i64 ? a : no_value;
+}
+
+Value Builder::ternary(Op op, Type type, Value a, Value b, Value c, std::uint8_t flag) {
+  return append({.op = op, .type = type, .flag = flag, .a = a, .b = b, .c = c});
+}
+
+Value Builder::compare(Condition condition, Value a, Value b) {
+  if (is_constant(a) && is_constant(b))
+    return constant(holds(condition, std::uint64_t(constant_of(a)), std::uint64_t(constant_of(b))));
+  return append({.op = Op::compare, .type = Type::i64, .condition = condition, .a = a, .b = b});
+}
+
+Value Builder::fcompare(Type type, Condition condition, Value a, Value b) {
+  return append({.op = Op::fcompare, .type = type, .condition = condition, .a = a, .b = b});
+}
+
+Value Builder::load(Type type, bool sign, Value base, std::int64_t offset) {
+  return append({.op = Op::load, .type = type, .flag = sign, .a = base, .imm = offset});
+}
+Value Builder::loadf(Type type, Value base, std::int64_t offset) {
+  return append({.op = Op::loadf, .type = type, .a = base, .imm = offset});
+}
+void Builder::store(Type type, Value base, std::int64_t offset, Value value) {
+  append({.op = Op::store, .type = type, .a = base, .b = value, .imm = offset});
+}
+void Builder::storef(Type type, Value base, std::int64_t offset, Value value) {
+  if (const auto& from = code_.instructions[value]; from.op == Op::box && from.type == type) value = from.a;
+  append({.op = Op::storef, .type = type, .a = base, .b = value, .imm = offset});
+}
+
+Value Builder::toint(Type type, Type from, bool to_zero, Value a) {
+  return append({.op = Op::toint, .type = type, .reg = std::uint8_t(from), .flag = to_zero, .a = a});
+}
+Value Builder::fromint(Type type, Type from, Value a) {
+  return append({.op = Op::fromint, .type = type, .flag = std::uint8_t(8 * bytes(from)), .a = a});
+}
+
+void Builder::branch(Condition condition, Value a, Value b, std::int64_t target) {
+  append({.op = Op::branch, .type = Type::i64, .condition = condition, .a = a, .b = b, .imm = target});
+}
+
+void Builder::interpret(std::uint32_t bits, bool ends) {
+  append({.op = Op::interpret, .flag = ends, .imm = bits});
+  held_.fill(no_value);
+}
+
+}  // namespace doppel::ir

@@ -1,0 +1,67 @@
+#pragma once
+// Appends operations to ir::Code, folding constants and remembering what guest registers hold, so that frontends need
+// not.
+#include <array>
+
+#include "ir/code.h"
+
+namespace doppel::ir {
+
+class Builder {
+ public:
+  static constexpr unsigned max_registers = 96;
+  /// Clears `code` and builds there.
+  explicit Builder(Code& code) : code_(code) {
+    code_.instructions.clear();
+    held_.fill(no_value);
+  }
+
+  /// The guest instruction that what follows belongs to.
+  void at(std::uint16_t offset, std::uint8_t length) { offset_ = offset, length_ = length; }
+
+  Value constant(std::int64_t value);
+  Value get(unsigned reg, Type type = Type::i64);
+  void set(unsigned reg, Value value);
+  /// A guest register's content in a value that is not used any more for it: another instruction changed the register.
+  void forget(unsigned reg) { held_[reg] = no_value; }
+  void forget_all() { held_.fill(no_value); }
+  Value page();
+
+  Value unary(Op op, Type type, Value a);
+  Value binary(Op op, Type type, Value a, Value b);
+  Value ternary(Op op, Type type, Value a, Value b, Value c, std::uint8_t flag = 0);
+  Value compare(Condition condition, Value a, Value b);
+  Value fcompare(Type type, Condition condition, Value a, Value b);
+  Value sext(Type from, Value a) { return unary(Op::sext, from, a); }
+  Value zext(Type from, Value a) { return unary(Op::zext, from, a); }
+
+  Value load(Type type, bool sign, Value base, std::int64_t offset);
+  Value loadf(Type type, Value base, std::int64_t offset);
+  void store(Type type, Value base, std::int64_t offset, Value value);
+  void storef(Type type, Value base, std::int64_t offset, Value value);
+  Value toint(Type type, Type from, bool to_zero, Value a);
+  Value fromint(Type type, Type from, Value a);
+  void fence() { append({.op = Op::fence}); }
+
+  void branch(Condition condition, Value a, Value b, std::int64_t target);
+  void jump(std::int64_t target) { append({.op = Op::jump, .imm = target}); }
+  void jump_to(Value target) { append({.op = Op::jump_to, .a = target}); }
+  /// The interpreter executes the current instruction; with `ends` control goes on where it says.
+  void interpret(std::uint32_t bits, bool ends);
+  void leave(std::int64_t at) { append({.op = Op::leave, .imm = at}); }
+
+  bool is_constant(Value value) const { return value != no_value && code_.instructions[value].op == Op::constant; }
+  std::int64_t constant_of(Value value) const { return code_.instructions[value].imm; }
+
+ private:
+  Value append(Instruction instruction);
+  Value fold(Op op, Type type, Value a, Value b);
+
+  Code& code_;
+  std::uint16_t offset_ = 0;
+  std::uint8_t length_ = 0;
+  Value page_ = no_value;
+  std::array<Value, max_registers> held_;
+};
+
+}  // namespace doppel::ir

@@ -1,0 +1,77 @@
+#pragma once
+// The intermediate representation between guest frontends and code generators (ARCHITECTURE, law 1). ops.inc has the
+// operations.
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+namespace doppel::ir {
+
+enum class Op : std::uint8_t {
+#define OP(name, arguments, result, traits) name,
+#include "ir/ops.inc"
+  count
+};
+
+enum class Type : std::uint8_t { none, i8, i16, i32, i64, f32, f64 };
+constexpr unsigned bytes(Type type) {
+  constexpr unsigned sizes[] = {0, 1, 2, 4, 8, 4, 8};
+  return sizes[unsigned(type)];
+}
+constexpr bool is_float(Type type) { return type >= Type::f32; }
+
+enum class Condition : std::uint8_t { eq, ne, lt, ge, ltu, geu };
+
+/// Names the value that an instruction gives: the instruction's place.
+using Value = std::uint32_t;
+inline constexpr Value no_value = ~0U;
+
+/// One operation. Which fields mean something ops.inc says.
+struct Instruction {
+  Op op = Op::leave;
+  Type type = Type::none;
+  Condition condition = Condition::eq;
+  std::uint8_t reg = 0;
+  std::uint8_t flag = 0;
+  std::uint8_t length = 0;   ///< bytes of the guest instruction
+  std::uint16_t offset = 0;  ///< of the guest instruction, in bytes from the page's begin
+  std::uint16_t left = 0;    ///< guest instructions of the block behind this one
+  Value a = no_value, b = no_value, c = no_value;
+  std::int64_t imm = 0;
+};
+
+/// A single-entry stretch of guest code inside one page: it is left by its last instruction or by side exits. Guest
+/// registers are in their places whenever an instruction with an effect other than on them begins.
+struct Code {
+  std::vector<Instruction> instructions;
+  std::uint16_t begin = 0;        ///< the first guest instruction's byte offset in its page
+  std::uint16_t end = 0;          ///< behind the last one's
+  std::uint32_t guest_count = 0;  ///< guest instructions
+};
+
+/// Columns of ops.inc.
+struct OpTraits {
+  std::string_view name, arguments, result;
+  bool pure, state, memory, leaves, last;
+};
+const OpTraits& traits(Op op);
+
+/// Whether `condition` holds of two 64-bit integers.
+constexpr bool holds(Condition condition, std::uint64_t a, std::uint64_t b) {
+  switch (condition) {
+    case Condition::eq:
+      return a == b;
+    case Condition::ne:
+      return a != b;
+    case Condition::lt:
+      return std::int64_t(a) < std::int64_t(b);
+    case Condition::ge:
+      return std::int64_t(a) >= std::int64_t(b);
+    case Condition::ltu:
+      return a < b;
+    default:
+      return a >= b;
+  }
+}
+
+}  // namespace doppel::ir

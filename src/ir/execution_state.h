@@ -1,0 +1,76 @@
+#pragma once
+// What running translated code keeps beside its guest's registers: a record that generated code reads and writes at
+// fixed offsets from the state register. Nothing in it is part of a machine's state.
+#include <array>
+#include <cstdint>
+
+namespace doppel::ir {
+
+/// One translation of the software TLB: a hit needs the tag for that kind of access to be the address's page, and then
+/// host address = address + addend.
+struct TlbEntry {
+  static constexpr std::uint64_t none = 1;  // no page-aligned address
+  std::uint64_t load = none, store = none, fetch = none;
+  std::uintptr_t addend = 0;
+};
+static_assert(sizeof(TlbEntry) == 32);
+inline constexpr unsigned tlb_entry_shift = 5;
+inline constexpr unsigned tlb_entries = 1024;
+
+/// Where the code for a guest address is.
+struct CodeJump {
+  std::uint64_t address = 1;  // instructions are aligned to 2
+  const void* code = nullptr;
+};
+inline constexpr unsigned code_jumps = 4096;
+
+/// Why translated code came back to its caller.
+enum class Exit : std::uint32_t {
+  dispatch,  // go on at the guest's pc
+  link,      // go on at the guest's pc, and the jump that `link` tells may go there directly
+};
+
+struct ExecutionState {
+  TlbEntry* tlb = nullptr;
+  CodeJump* jumps = nullptr;
+  std::uint64_t page = 0;   // the virtual address of the page that the running code is in
+  std::int64_t limit = 0;   // code is left when fewer instructions than this are in the budget; other threads raise it
+  std::int64_t budget = 0;  // instructions that may execute; in a host register while code runs
+  std::uint64_t address = 0, value = 0;  // of a slow access
+  std::uint32_t site = 0;                // its Site, packed
+  const void* link = nullptr;            // behind the stub that came back
+  Exit exit = Exit::dispatch;
+  // Routines in code memory.
+  const void* to_link = nullptr;
+  const void* to_dispatch = nullptr;
+  const void* slow_load = nullptr;
+  const void* slow_store = nullptr;
+  const void* interpret = nullptr;
+  const void* interpret_last = nullptr;
+  // Functions of the engine; they get `owner` and give 0 when the code must be left.
+  std::uint64_t (*load_function)(void*) = nullptr;
+  std::uint64_t (*store_function)(void*) = nullptr;
+  std::uint64_t (*interpret_function)(void*) = nullptr;
+  void* owner = nullptr;
+  // Constants of floating-point code.
+  std::uint64_t sign64 = 1ULL << 63, sign32 = 1ULL << 31, canonical64 = 0x7ff8'0000'0000'0000,
+                canonical32 = 0x7fc0'0000;
+  std::array<std::uint64_t, 4> scratch{};
+  std::array<double, 16> vectors{};
+};
+
+/// Where in a block a slow path was entered, and how.
+struct Site {
+  std::uint16_t offset;  // of the instruction in its page
+  std::uint8_t left;     // instructions of the block behind it
+  std::uint8_t size;     // of an access in bytes
+  bool sign;             // a load is extended by its sign
+  constexpr std::uint32_t pack() const {
+    return offset | std::uint32_t(left) << 16 | std::uint32_t(size) << 24 | std::uint32_t(sign) << 31;
+  }
+  static constexpr Site unpack(std::uint32_t bits) {
+    return {std::uint16_t(bits), std::uint8_t(bits >> 16), std::uint8_t(bits >> 24 & 0x7f), bool(bits >> 31)};
+  }
+};
+
+}  // namespace doppel::ir
