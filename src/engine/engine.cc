@@ -69,8 +69,8 @@ void Engine::execute(Hart& hart) {
   while (hart.budget() > 0 && !hart.attention()) {
     if (hart.take_fence()) fence(hart);
     const auto pc = hart.state().pc;
-    auto& jump = hart.code_jump(pc);
-    if (jump.address != pc) {
+    const auto* code = hart.code_at(pc);
+    if (!code) {
       std::uint64_t physical;
       if (!hart.find_code(physical)) continue;
       const auto* translation = find(hart, physical, hart.translation_mode());
@@ -82,11 +82,12 @@ void Engine::execute(Hart& hart) {
         hart.interpret(hart.budget());
         continue;
       }
-      jump = {pc, translation->code};
+      code = translation->code;
+      hart.set_code_at(pc, code);
     }
     const auto before = hart.budget();
     hart.enter_translated();
-    routines_.enter(&hart.state(), jump.code);
+    routines_.enter(&hart.state(), code);
     hart.leave_translated();
     if (e.exit == ir::Exit::link)
       link(hart);

@@ -144,8 +144,13 @@ struct Csr::Table {
     const auto mode = value >> 60;
     const bool known = mode == U64(Paging::bare) || (mode >= U64(Paging::sv39) && mode <= U64(h.config_.max_paging));
     if (!known || value == h.state_.satp) return;  // a mode that is not there changes nothing (12.1.11)
-    h.state_.satp = value;
-    h.flush_translations();
+    // What is cached of an address space stays (12.1.11): software that gives its number to another one fences.
+    const auto before = std::exchange(h.state_.satp, value);
+    if (before >> 60 != mode)
+      h.flush_translations();
+    else if (((before ^ value) & pte::ppn_mask) != 0 && h.asid_of(before) == h.asid_of(value))
+      h.flush_space(h.asid_of(value), nullptr);
+    h.update_views();
   }
 
   void machine_information() {

@@ -18,7 +18,6 @@ constexpr std::uint64_t clock_slice = 2048, translated_clock_slice = 32768;
 Hart::Hart(const HartConfig& config, GuestMemory& memory, MmioDoor& door, ReservationTable& reservations,
            HartEnvironment& environment)
     : config_(config), memory_(memory), door_(door), reservations_(reservations), environment_(environment) {
-  for (auto& view : views_) view = std::make_unique<View>();
   state_.hartid = config.id;
   part_.ops = part_ops_.data();
   site_block_.ops = &site_op_;
@@ -50,37 +49,44 @@ void Hart::restore() {
 void Hart::update_views() {
   const auto now = privilege();
   const bool sum = state_.mstatus & status::sum;
+  if (const auto asid = asid_of(state_.satp); asid != asid_) views_.switch_to(asid_ = asid);
   auto& fetch = view_of(now, false);
   fetch_ = &fetch.tlb;
-  jumps_ = &fetch.jumps;
+  jumps_ = &fetch.blocks;
   code_view_ = &fetch;
-  data_ = &view_of(data_privilege(), sum).tlb;
+  data_view_ = &view_of(data_privilege(), sum);
+  data_ = &data_view_->tlb;
   execution_.tlb = data_->entry.data();
 }
 
 void Hart::flush_translations() {
   counters_.tlb_flushes++;
-  for (auto& view : views_) view->flush();
+  views_.for_each([](AddressView& view) { view.flush(); });
 }
 
 void Hart::flush_translations(std::uint64_t address, std::uint64_t length) {
   if (length == 0 || length > 64 * page_size) return flush_translations();
   counters_.tlb_flushes++;
-  for (auto& view : views_) {
-    for (std::uint64_t done = 0; done < length; done += page_size) view->tlb.flush_page(address + done);
-    view->tlb.flush_page(address + length - 1);
-    view->flush_jumps();
-  }
+  const auto last = address + length - 1;
+  views_.for_each([&](AddressView& view) {
+    for (auto at = address & ~page_mask; at - (address & ~page_mask) <= last - (address & ~page_mask); at += page_size)
+      view.flush_page(at);
+  });
+}
+
+void Hart::flush_space(std::uint64_t asid, const std::uint64_t* address) {
+  counters_.tlb_flushes++;
+  views_.of_asid(asid, [&](AddressView& view) { address ? view.flush_page(*address) : view.flush(); });
 }
 
 void Hart::flush_instructions() {
   decode_epoch_++;
   fenced_ = true;
-  for (auto& view : views_) view->jumps.fill({});
+  views_.for_each([](AddressView& view) { view.blocks.flush(); });
 }
 
 void Hart::forbid_stores(std::uint64_t physical_page) {
-  for (auto& view : views_) view->tlb.forbid_stores(physical_page);
+  views_.for_each([&](AddressView& view) { view.tlb.forbid_stores(physical_page); });
 }
 
 std::uint64_t Hart::steps() const { return state_.steps + (slice_ - budget_) - ahead_; }
@@ -187,7 +193,7 @@ const Block* Hart::find_block(std::uint64_t pc) {
     fetch_fault(cause, at, pc);
     return nullptr;
   };
-  auto& jump = (*jumps_)[jump_index(pc)];
+  auto& jump = jumps_->at(pc);
   if (jump.pc == pc) return jump.block;
   std::uint64_t physical;
   if (!fetch_address(pc, physical)) return nullptr;
@@ -224,7 +230,7 @@ const Block* Hart::find_block(std::uint64_t pc) {
     }
     if (blocks_.full()) {
       blocks_.clear();
-      for (auto& view : views_) view->jumps.fill({});
+      views_.for_each([](AddressView& view) { view.blocks.flush(); });
     }
     Block fresh;
     decode_block(bytes, page_size - offset, physical, fresh, across_ops_);
@@ -232,7 +238,7 @@ const Block* Hart::find_block(std::uint64_t pc) {
     block = blocks_.add(fresh, across_ops_);
     counters_.blocks_decoded++;
   }
-  if (!executor_) jump = {pc, block};  // else the interpreter gets single instructions, and must come back
+  if (!executor_) jumps_->set(jump, pc, block);  // else the interpreter gets single instructions, and must come back
   return block;
 }
 

@@ -8,6 +8,7 @@
 #include <span>
 #include <utility>
 
+#include "guest/riscv64/address_view.h"
 #include "guest/riscv64/block.h"
 #include "guest/riscv64/hart_state.h"
 #include "guest/riscv64/reservation.h"
@@ -133,6 +134,8 @@ class Hart {
   /// does not execute: the calling hart itself or inside HartEnvironment::exclusive().
   void flush_translations();
   void flush_translations(std::uint64_t address, std::uint64_t length);
+  /// SFENCE.VMA for one address space: at one address, or everywhere.
+  void flush_space(std::uint64_t asid, const std::uint64_t* address);
   void flush_instructions();
   void forbid_stores(std::uint64_t physical_page);
 
@@ -164,8 +167,13 @@ class Hart {
   bool take_fence() { return std::exchange(fenced_, false); }
   bool fenced() const { return fenced_; }
   /// Where the code for an address is said to be, in the present view and mode.
-  ir::CodeJump& code_jump(std::uint64_t pc) {
-    return code_view_->code[translation_mode().key()][(pc >> 1) % ir::code_jumps];
+  const void* code_at(std::uint64_t pc) {
+    const auto& jump = code_view_->code[translation_mode().key()].at(pc);
+    return jump.address == pc ? jump.code : nullptr;
+  }
+  /// After find_code(): that code is there.
+  void set_code_at(std::uint64_t pc, const void* code) {
+    code_view_->code[translation_mode().key()].add(pc, code, unsigned(fetch_->physical_at(pc) & page_mask));
   }
   /// Forgets where code is, in every view. The hart must not execute.
   void flush_code_jumps();
@@ -222,31 +230,17 @@ class Hart {
     std::uint64_t physical = 0;
     std::uint64_t leaf_bits = page_shift;  // log2 of the leaf's size
     bool load = false, store = false, fetch = false;
+    bool global = true;  // in every address space
   };
-  struct JumpEntry {
-    std::uint64_t pc = 1;
-    const Block* block = nullptr;
-  };
-  static constexpr std::size_t jump_entries = 4096;
-  using JumpCache = std::array<JumpEntry, jump_entries>;
-  static std::size_t jump_index(std::uint64_t pc) { return (pc >> 1) % jump_entries; }
-  /// One way to access memory: U, S, S with SUM, M (bare).
-  struct View {
-    Tlb tlb;
-    JumpCache jumps;
-    std::array<ir::CodeJump, ir::code_jumps> code[2];  // by TranslationMode::key()
-    void flush_jumps() {
-      jumps.fill({});
-      for (auto& c : code) c.fill({});
-    }
-    void flush() { tlb.flush(), flush_jumps(); }
-  };
-
   // hart.cc
   void update_views();
-  View& view_of(Privilege privilege, bool sum) {
-    return *views_[privilege == Privilege::machine ? 3 : privilege == Privilege::user ? 0 : sum ? 2 : 1];
+  AddressView& view_of(Privilege privilege, bool sum) {
+    return privilege == Privilege::machine ? views_.machine()
+           : privilege == Privilege::user  ? views_.user()
+           : sum                           ? views_.supervisor_with_user()
+                                           : views_.supervisor();
   }
+  static std::uint64_t asid_of(std::uint64_t satp) { return satp >> 44 & 0xffff; }
   void execute(std::uint64_t slice);
   void interpret_slice();
   bool fetch_address(std::uint64_t pc, std::uint64_t& physical);
@@ -314,9 +308,10 @@ class Hart {
   bool fenced_ = false;
   Tlb* data_ = nullptr;   // the view of loads and stores
   Tlb* fetch_ = nullptr;  // the view of instruction fetches
-  JumpCache* jumps_ = nullptr;
-  View* code_view_ = nullptr;     // of jumps_ and fetch_
-  const Block* block_ = nullptr;  // running
+  BlockJumps* jumps_ = nullptr;
+  std::uint64_t asid_ = ~0ULL;                               // that views_ is switched to
+  AddressView *code_view_ = nullptr, *data_view_ = nullptr;  // that these are of
+  const Block* block_ = nullptr;                             // running
   std::uint64_t block_pc_ = 0;
   std::uint64_t budget_ = 0;  // instructions of the slice that are left after the running block
   std::uint64_t slice_ = 0;
@@ -341,7 +336,7 @@ class Hart {
   } reservation_;
   bool watch_next_ = false;  // a plain reservation did not fit the code: the next LR is watched
 
-  std::unique_ptr<View> views_[4];
+  AddressViews views_;
   BlockCache blocks_;
   Op site_op_;  // stands for the instruction of a slow path
   Block site_block_;
@@ -353,7 +348,7 @@ class Hart {
 
 inline void Hart::go(Hart& hart, const Op*) {
   const auto pc = hart.state_.pc;
-  const auto& jump = (*hart.jumps_)[jump_index(pc)];
+  const auto& jump = hart.jumps_->at(pc);
   if (jump.pc != pc || jump.block->count > hart.budget_ || hart.attention_.load(std::memory_order_relaxed)) return;
   const auto* block = jump.block;
   hart.block_ = block;

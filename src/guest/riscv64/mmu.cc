@@ -121,6 +121,7 @@ bool Hart::walk(std::uint64_t address, Access access, Privilege privilege, Trans
   fault = page_fault(access);
   if (!canonical(address, levels)) return false;
   auto table = (state_.satp & pte::ppn_mask) << page_shift;
+  out.global = false;
   for (int level = int(levels) - 1; level >= 0;) {
     const auto entry_address = table + (address >> (12 + 9 * level) & 511) * 8;
     if (!memory_.contains(entry_address, 8) || !pmp_allows(entry_address, 8, Access::load, Privilege::supervisor)) {
@@ -131,6 +132,7 @@ bool Hart::walk(std::uint64_t address, Access access, Privilege privilege, Trans
         reinterpret_cast<const std::uint64_t*>(memory_.page_for_read(entry_address) + (entry_address & page_mask));
     const auto entry = __atomic_load_n(cell, __ATOMIC_ACQUIRE);
     if (malformed(entry, unsigned(level), state_.menvcfg)) return false;
+    out.global |= (entry & pte::g) != 0;  // of a pointer it holds for all below (12.3.1)
     const auto ppn = entry >> pte::ppn_shift & pte::ppn_mask;
     if (!(entry & (pte::r | pte::x))) {
       table = ppn << page_shift;
@@ -177,6 +179,8 @@ std::byte* Hart::fill_tlb(std::uint64_t address, Access access, const Translatio
     entry = {};
   entry.addend = reinterpret_cast<std::uintptr_t>(host) - page;
   tlb.physical_at(address) = physical | translation.leaf_bits;
+  tlb.note(address, unsigned(translation.leaf_bits));
+  if (!translation.global) (access == Access::fetch ? *code_view_ : *data_view_).only_global = false;
   if (translation.load && (allowed & 1)) entry.load = page;
   if (store) entry.store = page;
   if (translation.fetch && (allowed & 4)) entry.fetch = page;

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "guest/riscv64/leaf_filter.h"
 #include "ir/execution_state.h"
 #include "memory/guest_memory.h"
 
@@ -22,14 +23,25 @@ struct Tlb {
   std::uint64_t& physical_at(std::uint64_t address) { return physical[index(address)]; }
   /// The page's virtual address, or `none` for an empty entry.
   static std::uint64_t page(const Entry& e) { return e.load != none ? e.load : e.fetch != none ? e.fetch : e.store; }
-  void flush() { entry.fill({}); }
+  LeafFilter filter;
+
+  /// To be told of every entry that is filled.
+  void note(std::uint64_t address, unsigned leaf_bits) { filter.add(address, leaf_bits); }
+  void flush() {
+    if (filter.empty()) return;
+    entry.fill({});
+    filter.clear();
+  }
   /// Drops what came from the leaf that maps `address`, whatever the leaf's size.
   void flush_page(std::uint64_t address) {
+    if (auto& e = at(address); page(e) == (address & ~page_mask)) e = {};
+    if (!filter.may_hold_large(address)) return;
     for (std::size_t n = 0; n < entries; n++)
       if (page(entry[n]) != none && (page(entry[n]) ^ address) >> (physical[n] & page_mask) == 0) entry[n] = {};
   }
   /// Drops the right to store without asking, everywhere or for one guest-physical page.
   void forbid_stores(std::uint64_t page_address) {
+    if (filter.empty()) return;
     for (std::size_t n = 0; n < entries; n++)
       if ((physical[n] & ~page_mask) == page_address) entry[n].store = none;
   }

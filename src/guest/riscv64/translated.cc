@@ -130,7 +130,7 @@ bool Hart::interpret_site() {
 }
 
 void Hart::flush_code_jumps() {
-  for (auto& view : views_) view->flush_jumps();
+  views_.for_each([](AddressView& view) { view.flush_jumps(); });
 }
 
 }  // namespace doppel::riscv64

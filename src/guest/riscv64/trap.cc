@@ -85,11 +85,13 @@ bool Hart::sfence(const Op& op, bool order_only) {
   if (privilege() == Privilege::user) return illegal(op);
   if (privilege() == Privilege::supervisor && !order_only && (state_.mstatus & status::tvm)) return illegal(op);
   if (order_only) return true;
-  // Translations are not tagged with address spaces: an ASID in rs2 flushes as much as none (12.2.1 allows more).
-  if (op.rs1 == 0)
-    flush_translations();
+  const auto address = x(op.rs1);
+  if (op.rs2 != 0)
+    flush_space(x(op.rs2) & 0xffff, op.rs1 != 0 ? &address : nullptr);
+  else if (op.rs1 != 0)
+    flush_translations(address, 1);
   else
-    flush_translations(x(op.rs1), 1);
+    flush_translations();
   return true;
 }
 

@@ -1,0 +1,139 @@
+#pragma once
+// What a hart has cached of one way to see memory: translations of data and code addresses, and where decoded and
+// translated code is.
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include "guest/riscv64/block.h"
+#include "guest/riscv64/leaf_filter.h"
+#include "guest/riscv64/tlb.h"
+#include "ir/execution_state.h"
+
+namespace doppel::riscv64 {
+
+/// Where translated code for virtual addresses is, for one mode of translation.
+class CodeJumps {
+ public:
+  ir::CodeJump& at(std::uint64_t pc) { return jump_[(pc >> 1) % ir::code_jumps]; }
+  ir::CodeJump* data() { return jump_.data(); }
+  void add(std::uint64_t pc, const void* code, unsigned leaf_bits) {
+    at(pc) = {pc, code};
+    filter_.add(pc, leaf_bits);
+  }
+  void flush() {
+    if (filter_.empty()) return;
+    jump_.fill({});
+    filter_.clear();
+  }
+  /// Drops what came from the leaf that maps `address`, and perhaps more.
+  void flush_page(std::uint64_t address) {
+    if (filter_.may_hold(address)) flush();
+  }
+
+ private:
+  std::array<ir::CodeJump, ir::code_jumps> jump_;
+  LeafFilter filter_;
+};
+
+/// Where decoded blocks for virtual addresses are.
+class BlockJumps {
+ public:
+  struct Entry {
+    std::uint64_t pc = 1;
+    const Block* block = nullptr;
+  };
+  Entry& at(std::uint64_t pc) { return entry_[(pc >> 1) % entry_.size()]; }
+  void set(Entry& entry, std::uint64_t pc, const Block* block) {
+    entry = {pc, block};
+    used_ = true;
+  }
+  void flush() {
+    if (std::exchange(used_, false)) entry_.fill({});
+  }
+
+ private:
+  std::array<Entry, 4096> entry_;
+  bool used_ = false;
+};
+
+/// One way to access memory: of M-mode, of S-mode, or of one address space in U-mode or in S-mode with SUM.
+struct AddressView {
+  Tlb tlb;
+  BlockJumps blocks;
+  CodeJumps code[2];        // by TranslationMode::key()
+  bool only_global = true;  // nothing here came from a leaf that belongs to one address space
+
+  void flush_jumps() {
+    blocks.flush();
+    for (auto& c : code) c.flush();
+  }
+  void flush() {
+    tlb.flush();
+    flush_jumps();
+    only_global = true;
+  }
+  void flush_page(std::uint64_t address) {
+    tlb.flush_page(address);
+    blocks.flush();
+    for (auto& c : code) c.flush_page(address);
+  }
+};
+
+/// The views of one hart. Those of U-mode and of S-mode with SUM are kept for several address spaces, so that switching
+/// between them loses nothing; the view of S-mode without SUM, whose translations are almost always global, is shared.
+class AddressViews {
+ public:
+  static constexpr unsigned spaces = 8;
+  AddressViews() {
+    for (auto* view : {&machine_, &supervisor_}) *view = std::make_unique<AddressView>();
+    for (auto& space : spaces_) space = std::make_unique<Space>();
+  }
+  AddressView& machine() { return *machine_; }
+  AddressView& supervisor() { return *supervisor_; }
+  AddressView& user() { return spaces_[current_]->user; }
+  AddressView& supervisor_with_user() { return spaces_[current_]->sum; }
+
+  /// satp says another address space from now on.
+  void switch_to(std::uint64_t asid) {
+    if (!supervisor_->only_global) supervisor_->flush();
+    auto oldest = 0U;
+    for (unsigned n = 0; n < spaces; n++) {
+      if (spaces_[n]->asid == asid) return use(n);
+      if (spaces_[n]->used < spaces_[oldest]->used) oldest = n;
+    }
+    spaces_[oldest]->flush();
+    spaces_[oldest]->asid = asid;
+    use(oldest);
+  }
+  /// Calls `f` for every view; `of_asid` for those that may hold translations of one address space.
+  template <typename F>
+  void for_each(F&& f) {
+    f(*machine_), f(*supervisor_);
+    for (auto& space : spaces_) f(space->user), f(space->sum);
+  }
+  template <typename F>
+  void of_asid(std::uint64_t asid, F&& f) {
+    if (!supervisor_->only_global) f(*supervisor_);
+    for (auto& space : spaces_)
+      if (space->asid == asid) f(space->user), f(space->sum);
+  }
+
+ private:
+  struct Space {
+    std::uint64_t asid = ~0ULL, used = 0;
+    AddressView user, sum;
+    void flush() { user.flush(), sum.flush(); }
+  };
+  void use(unsigned n) {
+    current_ = n;
+    spaces_[n]->used = ++clock_;
+  }
+  std::unique_ptr<AddressView> machine_, supervisor_;
+  std::array<std::unique_ptr<Space>, spaces> spaces_;
+  unsigned current_ = 0;
+  std::uint64_t clock_ = 0;
+};
+
+}  // namespace doppel::riscv64
