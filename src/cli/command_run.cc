@@ -1,13 +1,17 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <vector>
 
 #include "cli/command.h"
 #include "cli/image_store.h"
+#include "guest/riscv64/decode.h"
+#include "guest/riscv64/disassemble.h"
 #include "machine/machine.h"
 
 namespace doppel {
@@ -72,6 +76,17 @@ Result<void> apply(RunOptions& o) {
   return {};
 }
 
+/// What translated code left to the interpreter, the most frequent first.
+void print_interpreted(const riscv64::HartCounters& harts) {
+  std::vector<std::pair<std::uint64_t, std::string>> list;
+  for (const auto& row : riscv64::rows())
+    if (const auto count = harts.interpreted[std::size_t(row.opcode)]; count > 0)
+      list.emplace_back(count, riscv64::mnemonic(row.name));
+  std::sort(list.rbegin(), list.rend());
+  fmt::print(stderr, "interpreted\n");
+  for (const auto& [count, name] : list) fmt::print(stderr, "  {:<20}{:>16}\n", name, count);
+}
+
 void print_statistics(const MachineStatistics& s) {
   const auto& h = s.harts;
   const auto busy = s.seconds * s.cpus - s.seconds_waiting;
@@ -94,7 +109,6 @@ void print_statistics(const MachineStatistics& s) {
              s.seconds, s.dirty_pages);
   if (s.engine)
     fmt::print(stderr,
-               "interpreted           {:>16}\n"
                "translations          {:>16}\n"
                "  instructions        {:>16}\n"
                "  bytes of host code  {:>16}\n"
@@ -102,8 +116,9 @@ void print_statistics(const MachineStatistics& s) {
                "invalidated           {:>16}\n"
                "code cache flushes    {:>16}\n"
                "dispatches            {:>16}\n",
-               h.interpreted, s.engine->translations, s.engine->translated_instructions, s.engine->code_bytes,
-               s.engine->links, s.engine->invalidated, s.engine->flushes, s.engine->dispatches);
+               s.engine->translations, s.engine->translated_instructions, s.engine->code_bytes, s.engine->links,
+               s.engine->invalidated, s.engine->flushes, s.engine->dispatches);
+  if (s.engine) print_interpreted(h);
   for (std::size_t i = 0; i < s.places.size(); i++)
     fmt::print(stderr, "hart {:<2} is at            {:016x} in {}-mode\n", i, s.places[i].pc, s.places[i].mode);
   if (s.memory_hash) fmt::print(stderr, "memory hash           {:016x}\n", s.memory_hash);

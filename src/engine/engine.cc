@@ -79,6 +79,7 @@ void Engine::execute(Hart& hart) {
         continue;
       }
       if (translation->guest_count > hart.budget()) {
+        if (!hart.exact_budget()) return;
         hart.interpret(hart.budget());
         continue;
       }
@@ -91,8 +92,11 @@ void Engine::execute(Hart& hart) {
     hart.leave_translated();
     if (e.exit == ir::Exit::link)
       link(hart);
-    else if (hart.budget() == before && hart.state().pc == pc && !hart.attention())
-      hart.interpret(hart.budget());  // the block is longer than what is left
+    else if (hart.budget() < riscv64::longest_translation && !hart.attention()) {
+      if (!hart.exact_budget()) return;
+      if (hart.budget() == before && hart.state().pc == pc)
+        hart.interpret(hart.budget());  // the block is longer than what is left
+    }
   }
 }
 

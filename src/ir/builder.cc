@@ -89,6 +89,16 @@ void Builder::storef(Type type, Value base, std::int64_t offset, Value value) {
   append({.op = Op::storef, .type = type, .a = base, .b = value, .imm = offset});
 }
 
+Value Builder::atomic(AtomicKind kind, Type type, Value address, Value operand) {
+  return append({.op = Op::atomic, .type = type, .flag = std::uint8_t(kind), .a = address, .b = operand});
+}
+Value Builder::load_linked(Type type, Value address) {
+  return append({.op = Op::load_linked, .type = type, .a = address});
+}
+Value Builder::store_conditional(Type type, Value address, Value expected, Value value) {
+  return append({.op = Op::store_conditional, .type = type, .a = address, .b = expected, .c = value});
+}
+
 Value Builder::toint(Type type, Type from, bool to_zero, Value a) {
   return append({.op = Op::toint, .type = type, .reg = std::uint8_t(from), .flag = to_zero, .a = a});
 }

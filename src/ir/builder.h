@@ -39,6 +39,9 @@ class Builder {
   Value loadf(Type type, Value base, std::int64_t offset);
   void store(Type type, Value base, std::int64_t offset, Value value);
   void storef(Type type, Value base, std::int64_t offset, Value value);
+  Value atomic(AtomicKind kind, Type type, Value address, Value operand);
+  Value load_linked(Type type, Value address);
+  Value store_conditional(Type type, Value address, Value expected, Value value);
   Value toint(Type type, Type from, bool to_zero, Value a);
   Value fromint(Type type, Type from, Value a);
   void fence() { append({.op = Op::fence}); }

@@ -22,6 +22,9 @@ constexpr bool is_float(Type type) { return type >= Type::f32; }
 
 enum class Condition : std::uint8_t { eq, ne, lt, ge, ltu, geu };
 
+/// How Op::atomic combines what was there with its argument.
+enum class AtomicKind : std::uint8_t { swap, add, and_, or_, xor_, min, max, minu, maxu };
+
 /// Names the value that an instruction gives: the instruction's place.
 using Value = std::uint32_t;
 inline constexpr Value no_value = ~0U;

@@ -166,7 +166,9 @@ MachineStatistics Computer::statistics() {
     all.harts.device_accesses += c.device_accesses, all.harts.waits += c.waits,
         all.harts.watched_reservations += c.watched_reservations;
   }
-  for (const auto& hart : harts_) all.harts.interpreted += hart->counters().interpreted;
+  for (const auto& hart : harts_)
+    for (std::size_t op = 0; op < all.harts.interpreted.size(); op++)
+      all.harts.interpreted[op] += hart->counters().interpreted[op];
   if (engine_) all.engine = engine_->counters();
   all.dirty_pages = memory_->dirty_pages().size();
   if (input_->deterministic()) all.memory_hash = memory_->hash();

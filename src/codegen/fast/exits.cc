@@ -239,6 +239,12 @@ void Generator::emit(Value index) {
     case Op::store:
     case Op::storef:
       return emit_access(index);
+    case Op::atomic:
+      return emit_atomic(index);
+    case Op::load_linked:
+      return emit_load_linked(index);
+    case Op::store_conditional:
+      return emit_store_conditional(index);
     case Op::fence:
       a_.lock().or_(x86::dword_ptr(x86::rsp), 0);
       return;

@@ -152,6 +152,17 @@ x86::Gp Generator::claim(unsigned n) {
   return scratch[n];
 }
 
+void Generator::evict_clean(Value value) {
+  const auto n = unsigned(places_[value].scratch);
+  evict(n);
+  locked_ |= 1U << n;
+}
+
+void Generator::bind_scratch(const x86::Gp& reg, Value value) {
+  for (unsigned n = 0; n < scratch_count; n++)
+    if (scratch[n] == reg) in_scratch_[n] = value, places_[value].scratch = std::int8_t(n);
+}
+
 void Generator::release_if_unused(Value value) {
   auto& place = places_[value];
   if (place.uses > 0) return;

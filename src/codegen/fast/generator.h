@@ -91,6 +91,10 @@ class Generator {
   x86::Gp claim(unsigned n);
   void evict(unsigned n);
   void release_if_unused(Value value);
+  /// Takes a value out of its scratch register, so that what is there may be lost; it stays locked.
+  void evict_clean(Value value);
+  /// Says that a register taken before holds the value.
+  void bind_scratch(const x86::Gp& reg, Value value);
   Side& add_side(Side::Kind kind, const Instruction& i);
   std::uint32_t site(const Instruction& i) const;
   /// Where the result of instruction `index` goes: the pinned register that the next instruction sets, or a scratch.
@@ -119,6 +123,12 @@ class Generator {
   void check_tlb(const Instruction& i, std::int32_t tag, const x86::Gp& address, const x86::Gp& entry,
                  const x86::Gp& page, const asmjit::Label& slow);
   void emit_load(Value index);
+  void check_tlb_aligned(const Instruction& i, const x86::Gp& address, const x86::Gp& entry, const x86::Gp& page,
+                         const asmjit::Label& slow);
+  void emit_atomic(Value index);
+  void emit_atomic_loop(Value index, const x86::Gp& old, const x86::Gp& cell, const x86::Gp& made);
+  void emit_load_linked(Value index);
+  void emit_store_conditional(Value index);
   void emit_store(Value index);
   void emit_unbox(Value index);
   void emit_setf(const Instruction& i);

@@ -109,9 +109,15 @@ Hart::Stop Hart::run(std::uint64_t instructions) {
     }
     take_interrupt();
     if (state_.steps >= end) return Stop::budget;
-    execute(std::min(end - state_.steps, executor_ && !config_.exact_slices ? translated_clock_slice : clock_slice));
+    const auto slice = std::min(end - state_.steps, slice_length());
+    exact_budget_ = config_.exact_slices || slice == end - state_.steps;
+    execute(slice);
     if (std::exchange(pause_, false)) return Stop::pause;
   }
+}
+
+std::uint64_t Hart::slice_length() const {
+  return executor_ && !config_.exact_slices ? translated_clock_slice : clock_slice;
 }
 
 void Hart::execute(std::uint64_t slice) {

@@ -46,7 +46,8 @@ class HartEnvironment {
 class Executor {
  public:
   virtual ~Executor() = default;
-  /// Executes until the hart's budget is used up or attention is asked for. The hart's own thread.
+  /// Executes until the hart's budget is used up, or almost if it need not be exact, or attention is asked for. The
+  /// hart's own thread.
   virtual void execute(Hart& hart) = 0;
 };
 
@@ -63,7 +64,8 @@ struct HartConfig {
 struct HartCounters {
   std::uint64_t instructions = 0, exceptions = 0, interrupts = 0, tlb_misses = 0, tlb_flushes = 0;
   std::uint64_t blocks_decoded = 0, device_accesses = 0, waits = 0, watched_reservations = 0;
-  std::uint64_t interpreted = 0;  // of the instructions, those that translated code left to the interpreter
+  /// Of the instructions, those that an executor left to the interpreter, by Opcode.
+  std::array<std::uint64_t, std::size_t(Opcode::count)> interpreted{};
 };
 
 class Hart {
@@ -148,6 +150,8 @@ class Hart {
     return reinterpret_cast<const char*>(&execution_) - reinterpret_cast<const char*>(&state_);
   }
   std::uint64_t budget() const { return budget_; }
+  /// Whether the budget must be used up to the last instruction: it ends where the run does.
+  bool exact_budget() const { return exact_budget_; }
   bool attention() const { return attention_.load(std::memory_order_relaxed); }
   TranslationMode translation_mode() const;
   /// Where the code at state().pc is, when its page may be fetched from as a whole. Otherwise false: executes one
@@ -241,12 +245,14 @@ class Hart {
                                            : views_.supervisor();
   }
   static std::uint64_t asid_of(std::uint64_t satp) { return satp >> 44 & 0xffff; }
+  std::uint64_t slice_length() const;
   void execute(std::uint64_t slice);
   void interpret_slice();
   bool fetch_address(std::uint64_t pc, std::uint64_t& physical);
   bool fetch_fault(Cause cause, std::uint64_t at, std::uint64_t pc);
   void begin_site(const ir::Site& site);
   void merge_float_flags();
+  void count_interpreted(const Block& block);
   const Block* find_block(std::uint64_t pc);
   /// A block of the one instruction at physical address `first`, whose upper half, if it has one, is at `second`.
   const Block* decode_alone(std::uint64_t first, std::uint64_t second);
@@ -315,6 +321,7 @@ class Hart {
   std::uint64_t block_pc_ = 0;
   std::uint64_t budget_ = 0;  // instructions of the slice that are left after the running block
   std::uint64_t slice_ = 0;
+  bool exact_budget_ = true;
   std::uint64_t ahead_ = 0;  // of the running block, what is not executed yet; kept only during device accesses
   std::atomic<bool> attention_ = false;
   bool pause_ = false;

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "guest/riscv64/decode.h"
+#include "guest/riscv64/interpret.h"
 #include "guest/riscv64/translate_float.h"
 #include "guest/riscv64/translate_memory.h"
 #include "guest/riscv64/translate_system.h"
@@ -32,7 +33,33 @@ bool fetch(std::span<const std::byte> page, std::size_t at, Instruction& out) {
   return true;
 }
 
+constexpr unsigned longest_reservation = 18;  // instructions of a constrained loop (14.3), about
+bool is_load_reserved(Opcode op) { return op == Opcode::lr_w || op == Opcode::lr_d; }
+
 }  // namespace
+
+bool Translator::reaches_store_conditional(const Instruction& lr) const {
+  if (lr.rd == lr.rs1) return false;
+  const auto wanted = lr.op == Opcode::lr_w ? Opcode::sc_w : Opcode::sc_d;
+  std::int64_t branches_to[longest_reservation];
+  unsigned branches = 0;
+  auto at = std::size_t(offset) + lr.length;
+  for (unsigned steps = 1; steps < longest_reservation; steps++) {
+    Instruction i;
+    if (code.guest_count + steps >= longest_translation || !fetch(page, at, i)) return false;
+    if (i.op == wanted) {
+      const auto over = [&](std::int64_t target) { return target > offset && target <= std::int64_t(at); };
+      return i.rs1 == lr.rs1 && std::none_of(branches_to, branches_to + branches, over);
+    }
+    if (!register_only(i.op)) return false;
+    if (ends_block(i.op))
+      branches_to[branches++] = std::int64_t(at) + i.imm;
+    else if (i.rd == lr.rs1)
+      return false;
+    at += i.length;
+  }
+  return false;
+}
 
 bool translated(Opcode op) {
   const auto translate = translators[std::size_t(op)];
@@ -43,11 +70,14 @@ bool translated(Opcode op) {
 bool translate(std::span<const std::byte> page, unsigned offset, TranslationMode mode, ir::Code& out) {
   out.begin = std::uint16_t(offset);
   out.guest_count = 0;
-  Translator t(out, mode);
+  Translator t(page, out, mode);
   auto at = std::size_t(offset);
   while (!t.ended) {
     Instruction i;
     if (out.guest_count == longest_translation || !fetch(page, at, i)) break;
+    // An LR and its SC belong into one block.
+    const bool split = is_load_reserved(i.op) && out.guest_count + longest_reservation > longest_translation;
+    if (split) break;
     t.offset = std::int64_t(at);
     t.builder.at(std::uint16_t(at), i.length);
     translators[std::size_t(i.op)](t, i);
@@ -58,7 +88,8 @@ bool translate(std::span<const std::byte> page, unsigned offset, TranslationMode
   out.end = std::uint16_t(at);
   if (!t.ended) {
     t.builder.at(std::uint16_t(at), 0);
-    if (out.guest_count == longest_translation || at == page.size())
+    Instruction next;
+    if (fetch(page, at, next) || at == page.size())
       t.builder.jump(std::int64_t(at));
     else
       t.builder.leave(std::int64_t(at));

@@ -32,7 +32,8 @@ bool translated(Opcode op);
 /// What the chapters share.
 class Translator {
  public:
-  Translator(ir::Code& code, TranslationMode mode) : builder(code), mode(mode) {}
+  Translator(std::span<const std::byte> page, ir::Code& code, TranslationMode mode)
+      : page(page), code(code), builder(code), mode(mode) {}
 
   ir::Value x(unsigned index) { return index == 0 ? builder.constant(0) : builder.get(index); }
   void set_x(unsigned index, ir::Value value) {
@@ -47,10 +48,16 @@ class Translator {
     ended |= ends;
   }
 
+  /// Whether the SC that belongs to this LR is in the block and nothing between them accesses memory or jumps over it.
+  bool reaches_store_conditional(const Instruction& lr) const;
+
+  std::span<const std::byte> page;
+  ir::Code& code;
   ir::Builder builder;
   TranslationMode mode;
-  std::int64_t offset = 0;  // of the instruction in its page
-  bool ended = false;       // nothing follows
+  std::int64_t offset = 0;          // of the instruction in its page
+  bool ended = false;               // nothing follows
+  ir::Value linked = ir::no_value;  // what the LR of an SC to come gave
 };
 
 using Translate = void (*)(Translator& t, const Instruction& i);

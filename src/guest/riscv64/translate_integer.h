@@ -183,11 +183,42 @@ constexpr auto rori = &immediate<Op::ror>;
 constexpr auto rolw = &registers<Op::rol, Type::i32>;
 constexpr auto rorw = &registers<Op::ror, Type::i32>;
 constexpr auto roriw = &immediate<Op::ror, Type::i32>;
-constexpr auto orc_b = &by_interpreter;
-constexpr auto pack = &by_interpreter;
-constexpr auto packh = &by_interpreter;
-constexpr auto packw = &by_interpreter;
-constexpr auto brev8 = &by_interpreter;
+/// All ones in each byte that is not zero: the carry out of a byte's low seven bits, or its own highest, spread.
+inline void orc_b(T& t, const I& i) {
+  constexpr std::int64_t low_bits = 0x7f7f'7f7f'7f7f'7f7f;
+  auto& b = t.builder;
+  const auto a = t.x(i.rs1), low = t.constant(low_bits);
+  auto high = b.binary(Op::add, Type::i64, b.binary(Op::and_, Type::i64, a, low), low);
+  high = b.binary(Op::andn, Type::i64, b.binary(Op::or_, Type::i64, high, a), low);
+  const auto ones = b.binary(Op::sub, Type::i64, high, b.binary(Op::shr, Type::i64, high, t.constant(7)));
+  t.set_x(i.rd, b.binary(Op::or_, Type::i64, ones, high));
+}
+/// The first argument's low half, byte or halfword, and above it the second's.
+template <Type part>
+void packed(T& t, const I& i) {
+  const auto low = t.builder.zext(part, t.x(i.rs1)), high = t.builder.zext(part, t.x(i.rs2));
+  const auto above = t.builder.binary(Op::shl, Type::i64, high, t.constant(8 * ir::bytes(part)));
+  const auto all = t.builder.binary(Op::or_, Type::i64, low, above);
+  t.set_x(i.rd, part == Type::i16 ? t.builder.sext(Type::i32, all) : all);
+}
+constexpr auto pack = &packed<Type::i32>;
+constexpr auto packh = &packed<Type::i8>;
+constexpr auto packw = &packed<Type::i16>;
+/// Reverses the bits in each byte: halves, quarters, single bits change places.
+inline void brev8(T& t, const I& i) {
+  auto& b = t.builder;
+  auto a = t.x(i.rs1);
+  const auto swap = [&](std::int64_t mask, int distance) {
+    const auto amount = t.constant(distance), kept = t.constant(mask);
+    const auto down = b.binary(Op::and_, Type::i64, b.binary(Op::shr, Type::i64, a, amount), kept);
+    const auto up = b.binary(Op::shl, Type::i64, b.binary(Op::and_, Type::i64, a, kept), amount);
+    a = b.binary(Op::or_, Type::i64, down, up);
+  };
+  swap(0x0f0f'0f0f'0f0f'0f0f, 4);
+  swap(0x3333'3333'3333'3333, 2);
+  swap(0x5555'5555'5555'5555, 1);
+  t.set_x(i.rd, a);
+}
 constexpr auto clmul = &by_interpreter;
 constexpr auto clmulr = &by_interpreter;
 constexpr auto clmulh = &by_interpreter;

@@ -35,28 +35,52 @@ constexpr auto prefetch_i = &nothing;
 constexpr auto prefetch_r = &nothing;
 constexpr auto prefetch_w = &nothing;
 
-constexpr auto lr_w = &by_interpreter;
-constexpr auto sc_w = &by_interpreter;
-constexpr auto amoswap_w = &by_interpreter;
-constexpr auto amoadd_w = &by_interpreter;
-constexpr auto amoxor_w = &by_interpreter;
-constexpr auto amoand_w = &by_interpreter;
-constexpr auto amoor_w = &by_interpreter;
-constexpr auto amomin_w = &by_interpreter;
-constexpr auto amomax_w = &by_interpreter;
-constexpr auto amominu_w = &by_interpreter;
-constexpr auto amomaxu_w = &by_interpreter;
-constexpr auto lr_d = &by_interpreter;
-constexpr auto sc_d = &by_interpreter;
-constexpr auto amoswap_d = &by_interpreter;
-constexpr auto amoadd_d = &by_interpreter;
-constexpr auto amoxor_d = &by_interpreter;
-constexpr auto amoand_d = &by_interpreter;
-constexpr auto amoor_d = &by_interpreter;
-constexpr auto amomin_d = &by_interpreter;
-constexpr auto amomax_d = &by_interpreter;
-constexpr auto amominu_d = &by_interpreter;
-constexpr auto amomaxu_d = &by_interpreter;
+using Kind = ir::AtomicKind;
+template <Kind kind, Type type>
+void atomic(T& t, const I& i) {
+  const auto address = t.x(i.rs1), operand = t.x(i.rs2);
+  t.set_x(i.rd, t.builder.atomic(kind, type, address, operand));
+}
+constexpr auto amoswap_w = &atomic<Kind::swap, Type::i32>;
+constexpr auto amoadd_w = &atomic<Kind::add, Type::i32>;
+constexpr auto amoxor_w = &atomic<Kind::xor_, Type::i32>;
+constexpr auto amoand_w = &atomic<Kind::and_, Type::i32>;
+constexpr auto amoor_w = &atomic<Kind::or_, Type::i32>;
+constexpr auto amomin_w = &atomic<Kind::min, Type::i32>;
+constexpr auto amomax_w = &atomic<Kind::max, Type::i32>;
+constexpr auto amominu_w = &atomic<Kind::minu, Type::i32>;
+constexpr auto amomaxu_w = &atomic<Kind::maxu, Type::i32>;
+constexpr auto amoswap_d = &atomic<Kind::swap, Type::i64>;
+constexpr auto amoadd_d = &atomic<Kind::add, Type::i64>;
+constexpr auto amoxor_d = &atomic<Kind::xor_, Type::i64>;
+constexpr auto amoand_d = &atomic<Kind::and_, Type::i64>;
+constexpr auto amoor_d = &atomic<Kind::or_, Type::i64>;
+constexpr auto amomin_d = &atomic<Kind::min, Type::i64>;
+constexpr auto amomax_d = &atomic<Kind::max, Type::i64>;
+constexpr auto amominu_d = &atomic<Kind::minu, Type::i64>;
+constexpr auto amomaxu_d = &atomic<Kind::maxu, Type::i64>;
+
+/// An LR whose SC the block reaches with no access between needs no reservation: the SC is one compare-and-swap.
+template <Type type>
+void load_reserved(T& t, const I& i) {
+  t.linked = ir::no_value;
+  if (!t.reaches_store_conditional(i)) return by_interpreter(t, i);
+  if (i.aqrl & 1) t.builder.fence();  // LR.aqrl: no earlier store may come after it (17.1, rule 6)
+  const auto value = t.builder.load_linked(type, t.x(i.rs1));
+  t.set_x(i.rd, value);
+  t.linked = value;
+}
+template <Type type>
+void store_conditional(T& t, const I& i) {
+  if (t.linked == ir::no_value) return by_interpreter(t, i);
+  const auto address = t.x(i.rs1), value = t.x(i.rs2);
+  t.set_x(i.rd, t.builder.store_conditional(type, address, std::exchange(t.linked, ir::no_value), value));
+}
+constexpr auto lr_w = &load_reserved<Type::i32>;
+constexpr auto lr_d = &load_reserved<Type::i64>;
+constexpr auto sc_w = &store_conditional<Type::i32>;
+constexpr auto sc_d = &store_conditional<Type::i64>;
+
 constexpr auto cbo_inval = &by_interpreter;
 constexpr auto cbo_clean = &by_interpreter;
 constexpr auto cbo_flush = &by_interpreter;

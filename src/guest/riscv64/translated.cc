@@ -2,6 +2,7 @@
 // floating-point state in MXCSR.
 #include <immintrin.h>
 
+#include "guest/riscv64/decode.h"
 #include "guest/riscv64/hart.h"
 #include "ir/fold.h"
 
@@ -49,12 +50,14 @@ bool Hart::find_code(std::uint64_t& physical) {
   return false;
 }
 
+void Hart::count_interpreted(const Block& block) { counters_.interpreted[std::size_t(decode(block.ops[0].bits).op)]++; }
+
 void Hart::interpret(std::uint64_t count) {
   const auto end = budget_ - std::min(count, budget_);
   while (budget_ > end) {
     const auto* block = find_block(state_.pc);
     if (!block) return;
-    counters_.interpreted++;
+    count_interpreted(*block);
     const auto before = state_.unretired;
     run_part(*block, state_.pc, 1);
     if (state_.unretired != before || attention()) return;
@@ -118,7 +121,7 @@ bool Hart::interpret_site() {
   const auto mode = translation_mode().key();
   bool go_on = false;
   if (const auto* block = find_block(pc)) {
-    counters_.interpreted++;
+    count_interpreted(*block);
     run_part(*block, pc, 1);
     go_on = !fenced_ && (last || (state_.pc == pc + part_ops_[0].length && state_.unretired == unretired &&
                                   translation_mode().key() == mode));
