@@ -117,7 +117,7 @@ void print_statistics(const MachineStatistics& s) {
                "code cache flushes    {:>16}\n"
                "dispatches            {:>16}\n",
                s.engine->translations, s.engine->translated_instructions, s.engine->code_bytes, s.engine->links,
-               s.engine->invalidated, s.engine->flushes, s.engine->dispatches);
+               s.engine->invalidated, s.engine->flushes, h.dispatches);
   if (s.engine) print_interpreted(h);
   for (std::size_t i = 0; i < s.places.size(); i++)
     fmt::print(stderr, "hart {:<2} is at            {:016x} in {}-mode\n", i, s.places[i].pc, s.places[i].mode);

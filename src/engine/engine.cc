@@ -1,7 +1,6 @@
 #include "engine/engine.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "memory/racing_copy.h"
 
@@ -71,28 +70,22 @@ void Engine::execute(Hart& hart) {
     const auto pc = hart.state().pc;
     const auto* code = hart.code_at(pc);
     if (!code) {
-      std::uint64_t physical;
-      if (!hart.find_code(physical)) continue;
-      const auto* translation = find(hart, physical, hart.translation_mode());
-      if (!translation) {
-        hart.interpret(1);
-        continue;
-      }
+      const auto* translation = at_pc(hart);
+      if (!translation) continue;
       if (translation->guest_count > hart.budget()) {
         if (!hart.exact_budget()) return;
         hart.interpret(hart.budget());
         continue;
       }
       code = translation->code;
-      hart.set_code_at(pc, code);
     }
     const auto before = hart.budget();
     hart.enter_translated();
     routines_.enter(&hart.state(), code);
     hart.leave_translated();
-    if (e.exit == ir::Exit::link)
+    if (e.exit == ir::Exit::link) {
       link(hart);
-    else if (hart.budget() < riscv64::longest_translation && !hart.attention()) {
+    } else if (hart.budget() < riscv64::longest_translation && !hart.attention()) {
       if (!hart.exact_budget()) return;
       if (hart.budget() == before && hart.state().pc == pc)
         hart.interpret(hart.budget());  // the block is longer than what is left
@@ -100,14 +93,37 @@ void Engine::execute(Hart& hart) {
   }
 }
 
-Engine::Translation* Engine::find(Hart& hart, std::uint64_t physical, riscv64::TranslationMode mode) {
-  {
-    std::lock_guard guard(lock_);
-    counters_.dispatches++;
-    if (const auto found = translations_.find(key_of(physical, mode)); found != translations_.end())
-      return found->second.get();
+Engine::Translation* Engine::at_pc(Hart& hart) {
+  hart.counters().dispatches++;
+  Key key{.physical = 0, .behind = 0, .mode = hart.translation_mode()};
+  if (!hart.find_code(key.physical, key.behind)) return nullptr;
+  auto* translation = find(hart, key);
+  if (!translation)
+    hart.interpret(1);
+  else
+    hart.set_code_at(hart.state().pc, translation->code, key.behind != 0);
+  return translation;
+}
+
+Engine::Translation* Engine::look_up(const Key& key) const {
+  for (auto slot = key.hash() % table_.size();; slot = (slot + 1) % table_.size()) {
+    auto* translation = table_[slot].load(std::memory_order_acquire);
+    if (!translation) return nullptr;
+    if (translation != gone() && key.is(*translation)) return translation;
   }
-  return make(hart, physical, mode);
+}
+
+void Engine::insert(Translation* translation) {
+  const Key key{translation->physical, translation->behind, translation->mode};
+  auto slot = key.hash() % table_.size();
+  while (table_[slot].load(std::memory_order_relaxed)) slot = (slot + 1) % table_.size();
+  table_[slot].store(translation, std::memory_order_release);
+  table_used_++;
+}
+
+Engine::Translation* Engine::find(Hart& hart, const Key& key) {
+  if (auto* found = look_up(key)) return found;
+  return make(hart, key);
 }
 
 /// Sees to it that writes to the page are noticed.
@@ -119,67 +135,75 @@ void Engine::mark_page(Hart& hart, std::uint64_t physical) {
   });
 }
 
-Engine::Translation* Engine::make(Hart& hart, std::uint64_t physical, riscv64::TranslationMode mode) {
-  mark_page(hart, physical);
+/// The guest's bytes from the page of a key on; with the two behind it where an instruction reaches into them.
+std::span<const std::byte> Engine::bytes_of(const Key& key) {
+  const auto* page = memory_.page_for_read(key.physical & ~page_mask);
+  if (key.behind == 0) return {page, page_size};
+  const auto* behind = memory_.page_for_read(key.behind) + (key.behind & page_mask);
+  racing_copy(crossing_.data() + page_size - 2, page + page_size - 2, 2);
+  racing_copy(crossing_.data() + page_size, behind, 2);
+  return crossing_;
+}
+
+Engine::Translation* Engine::make(Hart& hart, const Key& key) {
+  mark_page(hart, key.physical);
+  if (key.behind) mark_page(hart, key.behind);
   std::unique_lock guard(lock_);
-  const auto key = key_of(physical, mode);
-  if (const auto found = translations_.find(key); found != translations_.end()) return found->second.get();
-  const auto page = physical & ~page_mask;
-  const std::span bytes(memory_.page_for_read(page), page_size);
-  if (!riscv64::translate(bytes, unsigned(physical & page_mask), mode, ir_)) return nullptr;
+  if (auto* found = look_up(key)) return found;
+  const auto bytes = bytes_of(key);
+  if (!riscv64::translate(bytes, unsigned(key.physical & page_mask), key.mode, ir_)) return nullptr;
   generator_->generate(ir_, generated_);
-  const auto* code = code_->add(generated_.bytes);
+  const auto* code = table_used_ < table_.size() / 2 ? code_->add(generated_.bytes) : nullptr;
   if (!code) {
     guard.unlock();
     flush(hart);
-    guard.lock();
-    code = code_->add(generated_.bytes);
-    if (!code) return nullptr;
+    return find(hart, key);
   }
   auto translation = std::make_unique<Translation>();
   auto& t = *translation;
   t.code = code;
-  t.physical = physical;
-  t.key = key;
+  t.physical = key.physical;
+  t.behind = key.behind;
+  t.mode = key.mode;
   t.guest_count = ir_.guest_count;
   t.source.resize(ir_.end - ir_.begin);
   racing_copy(t.source.data(), bytes.data() + ir_.begin, t.source.size());
   t.links = generated_.links;
   for (std::uint32_t n = 0; n < t.links.size(); n++) sites_[code + t.links[n].stub_return] = {&t, n};
-  pages_[page].push_back(&t);
+  for (const auto address : {key.physical, key.behind}) {
+    if (address == 0) continue;
+    pages_[address & ~page_mask].push_back(&t);
+    // Written to meanwhile: the next fence must look at it.
+    if (!memory_.holds_code(address)) memory_.add_written_code(address);
+  }
   counters_.translations++;
   counters_.translated_instructions += t.guest_count;
   counters_.code_bytes += generated_.bytes.size();
-  translations_[key] = std::move(translation);
-  // Written to meanwhile: the next fence must look at it.
-  if (!memory_.holds_code(page)) memory_.add_written_code(page);
+  translations_[&t] = std::move(translation);
+  insert(&t);
   return &t;
 }
 
 /// The jump that the hart came back from may go on directly: finds where, and makes it so.
 void Engine::link(Hart& hart) {
   const auto& e = hart.execution();
-  Site site;
-  std::uint64_t physical;
-  riscv64::TranslationMode mode;
+  Key key{};
   {
     std::lock_guard guard(lock_);
     const auto found = sites_.find(e.link);
     if (found == sites_.end()) return;  // cannot be
-    site = found->second;
-    const auto& from = *site.from;
-    const auto offset = from.links[site.index].target;
+    const auto& from = *found->second.from;
+    const auto offset = from.links[found->second.index].target;
     hart.state().pc = e.page + offset;
-    physical = (from.physical & ~page_mask) + offset;
-    mode.floating_point = from.key & 1;
+    key = {.physical = (from.physical & ~page_mask) + offset, .behind = 0, .mode = from.mode};
   }
-  const auto generation = counters_.flushes;
-  auto* target = find(hart, physical, mode);
+  auto* target = find(hart, key);
   std::lock_guard guard(lock_);
-  if (!target || generation != counters_.flushes) return;
-  auto& from = *site.from;
-  patch(from.code, from.links[site.index], target->code);
-  target->incoming.push_back(from.code + from.links[site.index].stub_return);
+  const auto found = sites_.find(e.link);  // not there any more when everything was forgotten meanwhile
+  if (!target || found == sites_.end()) return;
+  const auto& from = *found->second.from;
+  patch(from.code, from.links[found->second.index], target->code);
+  target->incoming.push_back(static_cast<const std::byte*>(e.link));
   counters_.links++;
 }
 
@@ -208,12 +232,11 @@ void Engine::fence(Hart& hart) {
 void Engine::check_page(std::uint64_t page, bool& changed) {
   const auto found = pages_.find(page);
   if (found == pages_.end()) return;
-  const auto* bytes = memory_.page_for_read(page);
-  auto list = found->second;
-  for (auto* translation : list) {
-    const auto offset = translation->physical & page_mask;
-    if (std::memcmp(bytes + offset, translation->source.data(), translation->source.size()) == 0) continue;
-    forget(translation);
+  const auto list = found->second;
+  for (auto* t : list) {
+    const auto bytes = bytes_of({t->physical, t->behind, t->mode}).subspan(t->physical & page_mask, t->source.size());
+    if (std::ranges::equal(bytes, t->source)) continue;
+    forget(t);
     changed = true;
   }
 }
@@ -229,11 +252,17 @@ void Engine::forget(Translation* translation) {
     patch(from.code, jump, from.code + jump.stub);
   }
   for (const auto& jump : translation->links) sites_.erase(translation->code + jump.stub_return);
-  auto& list = pages_[translation->physical & ~page_mask];
-  std::erase(list, translation);
-  if (list.empty()) pages_.erase(translation->physical & ~page_mask);
-  const auto found = translations_.find(translation->key);
-  translations_.erase(found);
+  for (const auto address : {translation->physical, translation->behind}) {
+    const auto list = pages_.find(address & ~page_mask);
+    if (list == pages_.end()) continue;
+    std::erase(list->second, translation);
+    if (list->second.empty()) pages_.erase(list);
+  }
+  const Key key{translation->physical, translation->behind, translation->mode};
+  auto slot = key.hash() % table_.size();
+  while (table_[slot].load(std::memory_order_relaxed) != translation) slot = (slot + 1) % table_.size();
+  table_[slot].store(gone(), std::memory_order_release);
+  translations_.erase(translation);
 }
 
 /// The memory for code is full: all of it goes.
@@ -242,6 +271,8 @@ void Engine::flush(Hart& hart) {
     std::lock_guard guard(lock_);
     counters_.flushes++;
     counters_.code_bytes = 0;
+    for (auto& slot : table_) slot.store(nullptr, std::memory_order_relaxed);
+    table_used_ = 0;
     sites_.clear();
     pages_.clear();
     translations_.clear();

@@ -1,9 +1,11 @@
 #pragma once
 // The translating engine of one machine: finds, makes, links and forgets translations, and runs harts in them.
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -17,7 +19,7 @@ namespace doppel {
 
 /// Counted over all harts; read when none runs.
 struct EngineCounters {
-  std::uint64_t translations = 0, translated_instructions = 0, links = 0, invalidated = 0, flushes = 0, dispatches = 0;
+  std::uint64_t translations = 0, translated_instructions = 0, links = 0, invalidated = 0, flushes = 0;
   std::uint64_t code_bytes = 0;
 };
 
@@ -36,7 +38,8 @@ class Engine final : public riscv64::Executor {
   struct Translation {
     const std::byte* code = nullptr;
     std::uint64_t physical = 0;  // of its first byte
-    std::uint64_t key = 0;
+    std::uint64_t behind = 0;    // of the second half of an instruction that lies on two pages, else 0
+    riscv64::TranslationMode mode;
     std::uint32_t guest_count = 0;
     std::vector<std::byte> source;  // the guest's bytes that it was made from
     std::vector<fast::LinkSite> links;
@@ -47,12 +50,29 @@ class Engine final : public riscv64::Executor {
     std::uint32_t index;  // in its links
   };
 
-  Engine(GuestMemory& memory, std::unique_ptr<CodeMemory> code) : memory_(memory), code_(std::move(code)) {}
-  static std::uint64_t key_of(std::uint64_t physical, riscv64::TranslationMode mode) {
-    return physical << 1 | mode.key();
-  }
-  Translation* find(Hart& hart, std::uint64_t physical, riscv64::TranslationMode mode);
-  Translation* make(Hart& hart, std::uint64_t physical, riscv64::TranslationMode mode);
+  Engine(GuestMemory& memory, std::unique_ptr<CodeMemory> code)
+      : memory_(memory), code_(std::move(code)), table_(table_slots) {}
+  static constexpr std::size_t table_slots = 1 << 19;
+  /// Stands in the table where a translation was.
+  static Translation* gone() { return reinterpret_cast<Translation*>(1); }
+  /// What a translation is found by.
+  struct Key {
+    std::uint64_t physical, behind;
+    riscv64::TranslationMode mode;
+    std::size_t hash() const {
+      return ((physical >> 1) * 0x9e3779b97f4a7c15 ^ behind * 0xc2b2ae3d27d4eb4f ^ mode.key() << 7) >> 20;
+    }
+    bool is(const Translation& t) const {
+      return t.physical == physical && t.behind == behind && t.mode.key() == mode.key();
+    }
+  };
+  /// The translation at the hart's pc, made if need be; null after the interpreter did its instruction.
+  Translation* at_pc(Hart& hart);
+  Translation* find(Hart& hart, const Key& key);
+  Translation* look_up(const Key& key) const;
+  void insert(Translation* translation);
+  Translation* make(Hart& hart, const Key& key);
+  std::span<const std::byte> bytes_of(const Key& key);
   void mark_page(Hart& hart, std::uint64_t physical);
   void link(Hart& hart);
   void fence(Hart& hart);
@@ -66,8 +86,12 @@ class Engine final : public riscv64::Executor {
   std::unique_ptr<fast::Generator> generator_;
   fast::Routines routines_;
   std::size_t routines_end_ = 0;
-  std::mutex lock_;  // guards all below, and the generator
-  std::unordered_map<std::uint64_t, std::unique_ptr<Translation>> translations_;
+  /// Open addressing; read without the lock, and emptied only while no hart executes.
+  std::vector<std::atomic<Translation*>> table_;
+  std::size_t table_used_ = 0;
+  std::array<std::byte, page_size + 2> crossing_{};
+  std::mutex lock_;  // guards all below, writing above, and the generator
+  std::unordered_map<const Translation*, std::unique_ptr<Translation>> translations_;
   std::unordered_map<std::uint64_t, std::vector<Translation*>> pages_;
   std::unordered_map<const void*, Site> sites_;  // by what their stubs leave in ExecutionState::link
   ir::Code ir_;

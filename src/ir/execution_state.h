@@ -15,14 +15,14 @@ struct TlbEntry {
 };
 static_assert(sizeof(TlbEntry) == 32);
 inline constexpr unsigned tlb_entry_shift = 5;
-inline constexpr unsigned tlb_entries = 1024;
+inline constexpr unsigned tlb_entries = 4096;
 
 /// Where the code for a guest address is.
 struct CodeJump {
   std::uint64_t address = 1;  // instructions are aligned to 2
   const void* code = nullptr;
 };
-inline constexpr unsigned code_jumps = 4096;
+inline constexpr unsigned code_jumps = 16384;
 
 /// Why translated code came back to its caller.
 enum class Exit : std::uint32_t {

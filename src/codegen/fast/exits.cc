@@ -10,7 +10,9 @@ using ir::Type;
 namespace {
 
 constexpr std::int64_t guest_page = 4096;
-bool in_page(std::int64_t target) { return target >= 0 && target < guest_page; }
+/// Whether a jump may be linked for good: an instruction in the last two bytes may reach into another page, whose
+/// mapping may change.
+bool in_page(std::int64_t target) { return target >= 0 && target < guest_page - 2; }
 
 }  // namespace
 

@@ -22,6 +22,8 @@ class CodeJumps {
     at(pc) = {pc, code};
     filter_.add(pc, leaf_bits);
   }
+  /// Says that code which is here depends on the page of another address too.
+  void depends_on(std::uint64_t address, unsigned leaf_bits) { filter_.add(address, leaf_bits); }
   void flush() {
     if (filter_.empty()) return;
     jump_.fill({});
@@ -29,7 +31,14 @@ class CodeJumps {
   }
   /// Drops what came from the leaf that maps `address`, and perhaps more.
   void flush_page(std::uint64_t address) {
-    if (filter_.may_hold(address)) flush();
+    if (filter_.may_hold_large(address)) return flush();
+    if (!filter_.may_hold(address)) return;
+    const auto page = address & ~page_mask;
+    auto* entry = &at(page);
+    for (unsigned n = 0; n < page_size / 2; n++)
+      if ((entry[n].address & ~page_mask) == page) entry[n] = {};
+    // The last instruction of the page before may reach into this one.
+    if (auto& before = at(page - 2); before.address == page - 2) before = {};
   }
 
  private:

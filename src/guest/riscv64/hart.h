@@ -64,6 +64,7 @@ struct HartConfig {
 struct HartCounters {
   std::uint64_t instructions = 0, exceptions = 0, interrupts = 0, tlb_misses = 0, tlb_flushes = 0;
   std::uint64_t blocks_decoded = 0, device_accesses = 0, waits = 0, watched_reservations = 0;
+  std::uint64_t dispatches = 0;  // of translated code, that the code itself did not know the way to
   /// Of the instructions, those that an executor left to the interpreter, by Opcode.
   std::array<std::uint64_t, std::size_t(Opcode::count)> interpreted{};
 };
@@ -154,9 +155,9 @@ class Hart {
   bool exact_budget() const { return exact_budget_; }
   bool attention() const { return attention_.load(std::memory_order_relaxed); }
   TranslationMode translation_mode() const;
-  /// Where the code at state().pc is, when its page may be fetched from as a whole. Otherwise false: executes one
-  /// instruction, or takes the trap.
-  bool find_code(std::uint64_t& physical);
+  /// Where the code at state().pc is, and where the second half of an instruction that lies on two pages (else 0), when
+  /// the pages may be fetched from as a whole. Otherwise false: executes one instruction, or takes the trap.
+  bool find_code(std::uint64_t& physical, std::uint64_t& behind);
   /// Executes `count` instructions by the interpreter, fewer when one traps.
   void interpret(std::uint64_t count);
   /// Before translated code is entered and behind it.
@@ -176,8 +177,10 @@ class Hart {
     return jump.address == pc ? jump.code : nullptr;
   }
   /// After find_code(): that code is there.
-  void set_code_at(std::uint64_t pc, const void* code) {
-    code_view_->code[translation_mode().key()].add(pc, code, unsigned(fetch_->physical_at(pc) & page_mask));
+  void set_code_at(std::uint64_t pc, const void* code, bool crosses) {
+    auto& jumps = code_view_->code[translation_mode().key()];
+    jumps.add(pc, code, unsigned(fetch_->physical_at(pc) & page_mask));
+    if (crosses) jumps.depends_on(pc + 2, unsigned(fetch_->physical_at(pc + 2) & page_mask));
   }
   /// Forgets where code is, in every view. The hart must not execute.
   void flush_code_jumps();
@@ -249,6 +252,7 @@ class Hart {
   void execute(std::uint64_t slice);
   void interpret_slice();
   bool fetch_address(std::uint64_t pc, std::uint64_t& physical);
+  bool fetch_behind(std::uint64_t address, std::uint64_t& physical);
   bool fetch_fault(Cause cause, std::uint64_t at, std::uint64_t pc);
   void begin_site(const ir::Site& site);
   void merge_float_flags();

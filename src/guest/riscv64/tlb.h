@@ -34,6 +34,7 @@ struct Tlb {
   }
   /// Drops what came from the leaf that maps `address`, whatever the leaf's size.
   void flush_page(std::uint64_t address) {
+    if (filter.empty()) return;
     if (auto& e = at(address); page(e) == (address & ~page_mask)) e = {};
     if (!filter.may_hold_large(address)) return;
     for (std::size_t n = 0; n < entries; n++)

@@ -78,6 +78,7 @@ bool translate(std::span<const std::byte> page, unsigned offset, TranslationMode
     // An LR and its SC belong into one block.
     const bool split = is_load_reserved(i.op) && out.guest_count + longest_reservation > longest_translation;
     if (split) break;
+    if (at >= page_size) break;  // behind the instruction that lies on two pages
     t.offset = std::int64_t(at);
     t.builder.at(std::uint16_t(at), i.length);
     translators[std::size_t(i.op)](t, i);
@@ -88,11 +89,7 @@ bool translate(std::span<const std::byte> page, unsigned offset, TranslationMode
   out.end = std::uint16_t(at);
   if (!t.ended) {
     t.builder.at(std::uint16_t(at), 0);
-    Instruction next;
-    if (fetch(page, at, next) || at == page.size())
-      t.builder.jump(std::int64_t(at));
-    else
-      t.builder.leave(std::int64_t(at));
+    t.builder.jump(std::int64_t(at));
   }
   for (auto& i : out.instructions) i.left = i.left < out.guest_count ? std::uint16_t(out.guest_count - i.left - 1) : 0;
   return true;

@@ -24,6 +24,8 @@ struct TranslationMode {
 inline constexpr unsigned longest_translation = 64;  // guest instructions
 
 /// Translates from byte `offset` of `page` on; false when not even the first instruction lies in the page as a whole.
+/// With two bytes more than a page, those that follow it where it is mapped, also an instruction that ends in them,
+/// alone.
 bool translate(std::span<const std::byte> page, unsigned offset, TranslationMode mode, ir::Code& out);
 
 /// Whether a translation calls the interpreter for this instruction.

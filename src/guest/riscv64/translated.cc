@@ -4,7 +4,7 @@
 
 #include "guest/riscv64/decode.h"
 #include "guest/riscv64/hart.h"
-#include "ir/fold.h"
+#include "memory/racing_copy.h"
 
 namespace doppel::riscv64 {
 namespace {
@@ -42,12 +42,32 @@ TranslationMode Hart::translation_mode() const {
   return {.floating_point = (state_.mstatus & status::fs) == status::fs && state_.frm < host_rounding_modes};
 }
 
-bool Hart::find_code(std::uint64_t& physical) {
+bool Hart::find_code(std::uint64_t& physical, std::uint64_t& behind) {
   const auto pc = state_.pc;
+  behind = 0;
   if (!fetch_address(pc, physical)) return false;
-  if (fetch_->at(pc).fetch == (pc & ~page_mask)) return true;
+  if (fetch_->at(pc).fetch == (pc & ~page_mask)) {
+    if ((pc & page_mask) != page_size - 2) return true;
+    std::uint16_t first;
+    racing_copy(reinterpret_cast<std::byte*>(&first), memory_.page_for_read(physical) + page_size - 2, sizeof first);
+    if (instruction_length(first) == 2 || fetch_behind(pc + 2, behind)) return true;
+  }
   interpret(1);
   return false;
+}
+
+/// Where the second half of an instruction is; false when that is nothing for a translation.
+bool Hart::fetch_behind(std::uint64_t address, std::uint64_t& physical) {
+  if (fetch_->at(address).fetch != address) {
+    Translation translation;
+    Cause fault;
+    if (!translate(address, Access::fetch, privilege(), translation, fault)) return false;
+    if (!memory_.contains(translation.physical, 2)) return false;
+    fill_tlb(address, Access::fetch, translation, privilege());
+    if (fetch_->at(address).fetch != address) return false;
+  }
+  physical = fetch_->physical_at(address) & ~page_mask;
+  return fetch_->at(state_.pc).fetch == (state_.pc & ~page_mask);
 }
 
 void Hart::count_interpreted(const Block& block) { counters_.interpreted[std::size_t(decode(block.ops[0].bits).op)]++; }
