@@ -83,7 +83,9 @@ void print_interpreted(const riscv64::HartCounters& harts) {
     if (const auto count = harts.interpreted[std::size_t(row.opcode)]; count > 0)
       list.emplace_back(count, riscv64::mnemonic(row.name));
   std::sort(list.rbegin(), list.rend());
-  fmt::print(stderr, "interpreted\n");
+  std::uint64_t all = 0;
+  for (const auto& [count, name] : list) all += count;
+  fmt::print(stderr, "interpreted           {:>16}\n", all);
   for (const auto& [count, name] : list) fmt::print(stderr, "  {:<20}{:>16}\n", name, count);
 }
 
@@ -110,7 +112,7 @@ void print_statistics(const MachineStatistics& s) {
   if (s.engine)
     fmt::print(stderr,
                "translations          {:>16}\n"
-               "  instructions        {:>16}\n"
+               "  of guest code       {:>16}\n"
                "  bytes of host code  {:>16}\n"
                "links                 {:>16}\n"
                "invalidated           {:>16}\n"

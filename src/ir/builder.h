@@ -44,6 +44,15 @@ class Builder {
   Value store_conditional(Type type, Value address, Value expected, Value value);
   Value toint(Type type, Type from, bool to_zero, Value a);
   Value fromint(Type type, Type from, Value a);
+  /// A word of the hart's state, or with `execution` of the execution state.
+  Value get_state(std::int64_t offset, bool execution = false) {
+    return append({.op = Op::get_state, .type = Type::i64, .flag = execution, .imm = offset});
+  }
+  void set_state(std::int64_t offset, Value value, bool execution = false) {
+    append({.op = Op::set_state, .type = Type::i64, .flag = execution, .a = value, .imm = offset});
+  }
+  void guard(Value value) { append({.op = Op::guard, .type = Type::i64, .a = value}); }
+  void zero_block(Value address) { append({.op = Op::zero_block, .type = Type::i64, .a = address}); }
   void fence() { append({.op = Op::fence}); }
 
   void branch(Condition condition, Value a, Value b, std::int64_t target);

@@ -32,13 +32,16 @@ enum class Exit : std::uint32_t {
 
 struct ExecutionState {
   TlbEntry* tlb = nullptr;
+  TlbEntry *tlb_plain = nullptr, *tlb_with_user = nullptr;  // of the supervisor, without and with the user's pages
   CodeJump* jumps = nullptr;
   std::uint64_t page = 0;   // the virtual address of the page that the running code is in
   std::int64_t limit = 0;   // code is left when fewer instructions than this are in the budget; other threads raise it
   std::int64_t budget = 0;  // instructions that may execute; in a host register while code runs
   std::uint64_t address = 0, value = 0;  // of a slow access
   std::uint32_t site = 0;                // its Site, packed
-  const void* link = nullptr;            // behind the stub that came back
+  std::uint64_t pending = 0;             // not 0: an interrupt waits for being enabled
+  std::uint32_t bits = 0;      // encoding of an instruction that the interpreter executes; 0 when it must look
+  const void* link = nullptr;  // behind the stub that came back
   Exit exit = Exit::dispatch;
   // Routines in code memory.
   const void* to_link = nullptr;

@@ -77,24 +77,29 @@ echo first time; printf again | $B dd of=/dev/vda conv=notrunc,fsync 2>/dev/null
 
 class Determinism(GuestTest):
     def test_two_runs_by_the_instruction_clock_are_the_same(self):
-        def run():
+        def run(engine):
             # Its whole boot log with time stamps, random numbers, and a disk.
             disk = self.folder / "disk"
             disk.write_bytes(bytes(1 << 20))
             script = MODULES + "$B od -An -N32 -tx1 /dev/urandom; $B date; $B dd if=/dev/urandom of=/dev/vda bs=64k count=4; " + POWER_OFF
-            result = self.guest.run(script, "--clock", "instructions", "--stats", "--disk", f"{disk},format=raw", append="")
+            result = self.guest.run(script, "--engine", engine, "--clock", "instructions", "--stats", "--disk", f"{disk},format=raw", append="")
             self.assertEqual(result.returncode, 0, result.stdout[-2000:] + result.stderr)
             counters = dict(line.rsplit(None, 1) for line in result.stderr.decode().splitlines() if line.strip())
             self.assertIn("memory hash", {key.strip() for key in counters})
             same = {key.strip(): value for key, value in counters.items() if "second" not in key}
             return result.stdout, same, disk.read_bytes()
 
-        first, second = run(), run()
+        first, second, interpreted = run("fast"), run("fast"), run("interpreter")
         self.assertIn(b"Linux version", first[0])
         self.assertEqual(first[0], second[0])
         self.assertEqual(first[1], second[1])
         self.assertEqual(first[2], second[2])
         self.assertNotEqual(first[2], bytes(1 << 20))
+        # Every engine executes the same instructions to the same end.
+        self.assertEqual(first[0], interpreted[0])
+        self.assertEqual(first[2], interpreted[2])
+        for counter in ("memory hash", "instructions", "exceptions", "interrupts", "device accesses", "waits (WFI)"):
+            self.assertEqual(first[1][counter], interpreted[1][counter], counter)
 
 
 class Kill(GuestTest):

@@ -103,8 +103,32 @@ void Generator::emit_branch(Value index) {
   a_.j(code, add_side(Side::Kind::taken, i).label);
 }
 
+x86::Mem Generator::state_word(const Instruction& i) const {
+  return x86::ptr(state, std::int32_t(i.imm) + (i.flag ? layout_.execution : 0), 8);
+}
+
+void Generator::emit_set_state(const Instruction& i) {
+  std::int32_t imm;
+  if (small(i.a, imm))
+    a_.mov(state_word(i), imm);
+  else
+    a_.mov(state_word(i), gp(i.a));
+  use_arguments(i);
+}
+
+void Generator::emit_guard(const Instruction& i) {
+  const auto value = gp(i.a);
+  use_arguments(i);
+  auto& side = add_side(Side::Kind::interpret, i);
+  side.without_result = true;
+  a_.test(value, value);
+  a_.jnz(side.label);
+  a_.bind(side.resume);
+}
+
 void Generator::emit_interpret(const Instruction& i) {
   a_.mov(DOPPEL_FIELD(layout_, site, 4), site(i));
+  a_.mov(DOPPEL_FIELD(layout_, bits, 4), std::uint32_t(i.imm));
   if (i.flag) {
     a_.jmp(DOPPEL_FIELD(layout_, interpret_last, 8));
     return;
@@ -139,10 +163,12 @@ void Generator::emit_side(Side& side) {
     case Side::Kind::interpret: {
       // The result is where the interpreter put it: in the guest register that a later instruction sets.
       a_.mov(DOPPEL_FIELD(layout_, site, 4), Site{i.offset, std::uint8_t(i.left), 0, false}.pack());
+      a_.mov(DOPPEL_FIELD(layout_, bits, 4), 0);
       a_.call(DOPPEL_FIELD(layout_, interpret, 8));
       const auto index = Value(&i - code_->data());
       for (auto next = index + 1; next < code_->size() && (*code_)[next].offset == i.offset; next++) {
         const auto& set = (*code_)[next];
+        if (side.without_result) break;
         if (set.op == Op::setf)
           a_.vmovsd(x86::xmm(unsigned(side.vector)), home(set.reg));
         else if (set.op == Op::set && in_memory(set.reg))
@@ -241,6 +267,15 @@ void Generator::emit(Value index) {
     case Op::store:
     case Op::storef:
       return emit_access(index);
+    case Op::get_state:
+      a_.mov(destination(index), state_word(i));
+      return;
+    case Op::set_state:
+      return emit_set_state(i);
+    case Op::guard:
+      return emit_guard(i);
+    case Op::zero_block:
+      return emit_zero_block(i);
     case Op::atomic:
       return emit_atomic(index);
     case Op::load_linked:

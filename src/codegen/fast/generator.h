@@ -58,6 +58,7 @@ class Generator {
     x86::Gp address;
     x86::Gp gp;                    // where a load's result goes, or what is stored
     std::int8_t vector = nowhere;  // the same, where it is a vector register
+    bool without_result = false;   // of an instruction that the interpreter does
     bool immediate = false;        // the value stored is a constant, `imm`
     std::int32_t imm = 0;
     enum class Kind : std::uint8_t { load, store, taken, refuse, interpret, canonical } kind = Kind::taken;
@@ -148,6 +149,10 @@ class Generator {
   void emit_jump_to(const Instruction& i);
   void emit_far_jump(std::int64_t target);
   void emit_interpret(const Instruction& i);
+  x86::Mem state_word(const Instruction& i) const;
+  void emit_set_state(const Instruction& i);
+  void emit_guard(const Instruction& i);
+  void emit_zero_block(const Instruction& i);
   void emit_leave(std::int64_t at);
   void emit_sides();
   void emit_side(Side& side);

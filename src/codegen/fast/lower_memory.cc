@@ -115,6 +115,33 @@ void Generator::emit_store(Value index) {
   use_arguments(i);
 }
 
+/// The block lies in one page, so the TLB's answer for its begin is the answer for all of it.
+void Generator::emit_zero_block(const Instruction& i) {
+  constexpr auto index_mask = std::int32_t((ir::tlb_entries - 1) << ir::tlb_entry_shift);
+  const auto base = gp(i.a);
+  const auto address = scratch[take_scratch()];
+  if (places_[i.a].scratch != nowhere) locked_ &= ~(1U << places_[i.a].scratch);
+  use_arguments(i);
+  const auto entry = scratch[take_scratch()], page = scratch[take_scratch()];
+  const auto zeros = x86::xmm(take_vector());
+  auto& side = add_side(Side::Kind::interpret, i);
+  side.without_result = true;
+  a_.mov(address, base);
+  a_.and_(address, -64);
+  a_.mov(entry, address);
+  a_.shr(entry, 12 - ir::tlb_entry_shift);
+  a_.mov(page, address);
+  a_.and_(entry.r32(), index_mask);
+  a_.and_(page, page_mask);
+  a_.add(entry, DOPPEL_FIELD(layout_, tlb, 8));
+  a_.cmp(page, x86::qword_ptr(entry, offsetof(ir::TlbEntry, store)));
+  a_.jne(side.label);
+  a_.add(address, x86::qword_ptr(entry, offsetof(ir::TlbEntry, addend)));
+  a_.vpxor(zeros, zeros, zeros);
+  for (int part = 0; part < 64; part += 16) a_.vmovups(x86::ptr(address, part, 16), zeros);
+  a_.bind(side.resume);
+}
+
 void Generator::emit_access(Value index) {
   const auto op = definition(index).op;
   if (op == Op::load || op == Op::loadf)

@@ -71,7 +71,7 @@ class BlockJumps {
 struct AddressView {
   Tlb tlb;
   BlockJumps blocks;
-  CodeJumps code[2];        // by TranslationMode::key()
+  CodeJumps code[2];        // by TranslationMode::jump_key()
   bool only_global = true;  // nothing here came from a leaf that belongs to one address space
 
   void flush_jumps() {

@@ -40,6 +40,20 @@ std::int32_t way_to_store_conditional(const std::byte* bytes, std::size_t length
 
 }  // namespace
 
+Op make_op(const Instruction& instruction) {
+  return {.handler = handler_of(instruction.op),
+          .imm = instruction.imm,
+          .bits = instruction.bits,
+          .offset = 0,
+          .length = instruction.length,
+          .rd = writes_integer_register(instruction.op) && instruction.rd == 0 ? std::uint8_t(32) : instruction.rd,
+          .rs1 = instruction.rs1,
+          .rs2 = instruction.rs2,
+          .rs3 = instruction.rs3,
+          .rm = instruction.rm,
+          .op = instruction.op};
+}
+
 void decode_block(const std::byte* bytes, std::size_t length, std::uint64_t physical, Block& block,
                   std::vector<Op>& ops) {
   ops.clear();
@@ -47,16 +61,8 @@ void decode_block(const std::byte* bytes, std::size_t length, std::uint64_t phys
   while (ops.size() < Block::max_ops && length - offset >= 2) {
     const auto instruction = fetch(bytes + offset, length - offset);
     if (instruction.length > length - offset) break;  // goes on in the next page
-    Op op{.handler = handler_of(instruction.op),
-          .imm = instruction.imm,
-          .bits = instruction.bits,
-          .offset = std::uint16_t(offset),
-          .length = instruction.length,
-          .rd = writes_integer_register(instruction.op) && instruction.rd == 0 ? std::uint8_t(32) : instruction.rd,
-          .rs1 = instruction.rs1,
-          .rs2 = instruction.rs2,
-          .rs3 = instruction.rs3,
-          .rm = instruction.rm};
+    auto op = make_op(instruction);
+    op.offset = std::uint16_t(offset);
     offset += instruction.length;
     if (instruction.op == Opcode::lr_w || instruction.op == Opcode::lr_d)
       op.imm = way_to_store_conditional(bytes + offset, length - offset), block.reserves = true;

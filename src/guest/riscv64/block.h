@@ -26,6 +26,7 @@ struct Op {
   std::uint8_t length = 0;
   std::uint8_t rd = 0, rs1 = 0, rs2 = 0, rs3 = 0;
   std::uint8_t rm = 0;
+  Opcode op = Opcode::illegal;
 };
 
 /// A block: `count` instructions and one more Op that goes on behind them where the last does not jump.
@@ -69,6 +70,9 @@ class BlockCache {
 constexpr std::int32_t plain_way(std::int32_t steps, std::int32_t behind_branch) { return steps | behind_branch << 8; }
 constexpr std::uint64_t plain_way_steps(std::int32_t imm) { return std::uint64_t(imm & 0xff); }
 constexpr std::uint64_t plain_way_behind_branch(std::int32_t imm) { return std::uint64_t(imm >> 8); }
+
+/// What executes one instruction at the begin of a block.
+Op make_op(const Instruction& instruction);
 
 /// Decodes the instructions in `bytes` (up to the page's end) that start at `physical`. `bytes` holds at least one
 /// whole instruction.

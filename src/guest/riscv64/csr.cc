@@ -121,7 +121,10 @@ struct Csr::Table {
     plain<&HartState::scounteren, 0xffffffff>(0x106, "scounteren");
     add(
         0x10a, "senvcfg", [](Hart& h, const Op&) { return h.state_.senvcfg; },
-        [](Hart& h, const Op&, U64 v) { h.state_.senvcfg = legal_envcfg(v) & envcfg::supervisor_writable; });
+        [](Hart& h, const Op&, U64 v) {
+          h.state_.senvcfg = legal_envcfg(v) & envcfg::supervisor_writable;
+          h.flush_code_jumps();  // translations depend on CBZE
+        });
     plain<&HartState::sscratch>(0x140, "sscratch");
     plain<&HartState::sepc, ~1ULL>(0x141, "sepc");
     plain<&HartState::scause>(0x142, "scause");

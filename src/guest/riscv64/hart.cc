@@ -57,6 +57,8 @@ void Hart::update_views() {
   data_view_ = &view_of(data_privilege(), sum);
   data_ = &data_view_->tlb;
   execution_.tlb = data_->entry.data();
+  execution_.tlb_plain = views_.supervisor().tlb.entry.data();
+  execution_.tlb_with_user = views_.supervisor_with_user().tlb.entry.data();
 }
 
 void Hart::flush_translations() {
@@ -108,6 +110,7 @@ Hart::Stop Hart::run(std::uint64_t instructions) {
       wait(Wait::none);
     }
     take_interrupt();
+    execution_.pending = pending() & state_.mie;
     if (state_.steps >= end) return Stop::budget;
     const auto slice = std::min(end - state_.steps, slice_length());
     exact_budget_ = config_.exact_slices || slice == end - state_.steps;

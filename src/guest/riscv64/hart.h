@@ -173,12 +173,12 @@ class Hart {
   bool fenced() const { return fenced_; }
   /// Where the code for an address is said to be, in the present view and mode.
   const void* code_at(std::uint64_t pc) {
-    const auto& jump = code_view_->code[translation_mode().key()].at(pc);
+    const auto& jump = code_view_->code[translation_mode().jump_key()].at(pc);
     return jump.address == pc ? jump.code : nullptr;
   }
   /// After find_code(): that code is there.
   void set_code_at(std::uint64_t pc, const void* code, bool crosses) {
-    auto& jumps = code_view_->code[translation_mode().key()];
+    auto& jumps = code_view_->code[translation_mode().jump_key()];
     jumps.add(pc, code, unsigned(fetch_->physical_at(pc) & page_mask));
     if (crosses) jumps.depends_on(pc + 2, unsigned(fetch_->physical_at(pc + 2) & page_mask));
   }
@@ -257,6 +257,7 @@ class Hart {
   void begin_site(const ir::Site& site);
   void merge_float_flags();
   void count_interpreted(const Block& block);
+  const Block* known_block(std::uint32_t bits);
   const Block* find_block(std::uint64_t pc);
   /// A block of the one instruction at physical address `first`, whose upper half, if it has one, is at `second`.
   const Block* decode_alone(std::uint64_t first, std::uint64_t second);
@@ -351,6 +352,12 @@ class Hart {
   BlockCache blocks_;
   Op site_op_;  // stands for the instruction of a slow path
   Block site_block_;
+  struct KnownOp {
+    std::uint32_t bits = 0;
+    Block block;
+    std::array<Op, 2> ops;
+  };
+  std::unique_ptr<std::array<KnownOp, 256>> known_ = std::make_unique<std::array<KnownOp, 256>>();
   Block part_, across_;  // the beginning of a block that the budget ends in; an instruction that lies on two pages
   std::array<Op, Block::max_ops + 1> part_ops_;
   std::vector<Op> across_ops_;

@@ -52,6 +52,7 @@ bool Translator::reaches_store_conditional(const Instruction& lr) const {
       return i.rs1 == lr.rs1 && std::none_of(branches_to, branches_to + branches, over);
     }
     if (!register_only(i.op)) return false;
+    if (mode.exact_blocks && ends_block(i.op)) return false;
     if (ends_block(i.op))
       branches_to[branches++] = std::int64_t(at) + i.imm;
     else if (i.rd == lr.rs1)
@@ -76,7 +77,8 @@ bool translate(std::span<const std::byte> page, unsigned offset, TranslationMode
     Instruction i;
     if (out.guest_count == longest_translation || !fetch(page, at, i)) break;
     // An LR and its SC belong into one block.
-    const bool split = is_load_reserved(i.op) && out.guest_count + longest_reservation > longest_translation;
+    const bool split =
+        !mode.exact_blocks && is_load_reserved(i.op) && out.guest_count + longest_reservation > longest_translation;
     if (split) break;
     if (at >= page_size) break;  // behind the instruction that lies on two pages
     t.offset = std::int64_t(at);
@@ -84,6 +86,7 @@ bool translate(std::span<const std::byte> page, unsigned offset, TranslationMode
     translators[std::size_t(i.op)](t, i);
     out.guest_count++;
     at += i.length;
+    if (mode.exact_blocks && ends_block(i.op)) break;
   }
   if (out.guest_count == 0) return false;
   out.end = std::uint16_t(at);

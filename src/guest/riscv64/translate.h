@@ -18,7 +18,13 @@ inline constexpr unsigned float_register = 32;
 struct TranslationMode {
   /// mstatus.FS is Dirty and frm is a mode that the host has, so that floating-point instructions may be inline.
   bool floating_point = false;
-  constexpr unsigned key() const { return floating_point; }
+  bool zero_blocks = false;  // CBO.ZERO is enabled
+  /// Blocks end where the interpreter's do, so that interrupts are taken at the same instructions.
+  bool exact_blocks = false;
+  std::uint8_t privilege = 0;
+  constexpr unsigned key() const { return floating_point | zero_blocks << 1 | exact_blocks << 2 | privilege << 3; }
+  /// The part that a hart's view of memory does not imply, and that changes without fences.
+  constexpr unsigned jump_key() const { return floating_point; }
 };
 
 inline constexpr unsigned longest_translation = 64;  // guest instructions

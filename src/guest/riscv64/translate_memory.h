@@ -84,6 +84,9 @@ constexpr auto sc_d = &store_conditional<Type::i64>;
 constexpr auto cbo_inval = &by_interpreter;
 constexpr auto cbo_clean = &by_interpreter;
 constexpr auto cbo_flush = &by_interpreter;
-constexpr auto cbo_zero = &by_interpreter;
+inline void cbo_zero(T& t, const I& i) {
+  if (!t.mode.zero_blocks) return by_interpreter(t, i);
+  t.builder.zero_block(t.x(i.rs1));
+}
 
 }  // namespace doppel::riscv64::translation

@@ -4,6 +4,7 @@
 
 #include "guest/riscv64/decode.h"
 #include "guest/riscv64/hart.h"
+#include "guest/riscv64/interpret.h"
 #include "memory/racing_copy.h"
 
 namespace doppel::riscv64 {
@@ -39,7 +40,13 @@ class HostFloat {
 }  // namespace
 
 TranslationMode Hart::translation_mode() const {
-  return {.floating_point = (state_.mstatus & status::fs) == status::fs && state_.frm < host_rounding_modes};
+  const bool zero =
+      privilege() == Privilege::machine ||
+      ((state_.menvcfg & envcfg::cbze) && (privilege() == Privilege::supervisor || (state_.senvcfg & envcfg::cbze)));
+  return {.floating_point = (state_.mstatus & status::fs) == status::fs && state_.frm < host_rounding_modes,
+          .zero_blocks = zero,
+          .exact_blocks = config_.exact_slices,
+          .privilege = state_.privilege};
 }
 
 bool Hart::find_code(std::uint64_t& physical, std::uint64_t& behind) {
@@ -70,7 +77,20 @@ bool Hart::fetch_behind(std::uint64_t address, std::uint64_t& physical) {
   return fetch_->at(state_.pc).fetch == (state_.pc & ~page_mask);
 }
 
-void Hart::count_interpreted(const Block& block) { counters_.interpreted[std::size_t(decode(block.ops[0].bits).op)]++; }
+void Hart::count_interpreted(const Block& block) { counters_.interpreted[std::size_t(block.ops[0].op)]++; }
+
+/// A block of the one instruction with this encoding, as translated code asks for again and again.
+const Block* Hart::known_block(std::uint32_t bits) {
+  auto& known = (*known_)[(bits * 0x9e3779b1U) >> 24];
+  if (known.bits != bits) {
+    known.bits = bits;
+    known.ops[0] = make_op(decode(bits));
+    known.ops[1] = {.handler = fall_through_handler(), .offset = known.ops[0].length};
+    known.block.ops = known.ops.data();
+    known.block.count = 1;
+  }
+  return &known.block;
+}
 
 void Hart::interpret(std::uint64_t count) {
   const auto end = budget_ - std::min(count, budget_);
@@ -85,7 +105,7 @@ void Hart::interpret(std::uint64_t count) {
 }
 
 void Hart::enter_translated() {
-  execution_.jumps = code_view_->code[translation_mode().key()].data();
+  execution_.jumps = code_view_->code[translation_mode().jump_key()].data();
   execution_.page = state_.pc & ~page_mask;
   execution_.budget = std::int64_t(budget_);
   _mm_setcsr(mxcsr_of(state_.frm));
@@ -100,10 +120,12 @@ void Hart::merge_float_flags() {
 void Hart::leave_translated() {
   merge_float_flags();
   budget_ = std::uint64_t(execution_.budget);
+  if (execution_.tlb != data_->entry.data()) update_views();
 }
 
 /// Makes the interpreter's functions see the one instruction.
 void Hart::begin_site(const ir::Site& site) {
+  if (execution_.tlb != data_->entry.data()) update_views();  // translated code changed SUM
   budget_ = std::uint64_t(execution_.budget) + site.left;
   block_ = &site_block_;
   block_pc_ = execution_.page + site.offset;
@@ -133,6 +155,7 @@ bool Hart::slow_store() {
 bool Hart::interpret_site() {
   const auto site = ir::Site::unpack(execution_.site);
   const bool last = site.sign;
+  if (execution_.tlb != data_->entry.data()) update_views();
   merge_float_flags();
   state_.pc = execution_.page + site.offset;
   budget_ = std::uint64_t(execution_.budget) + site.left + 1;
@@ -140,14 +163,19 @@ bool Hart::interpret_site() {
   const auto unretired = state_.unretired;
   const auto mode = translation_mode().key();
   bool go_on = false;
-  if (const auto* block = find_block(pc)) {
+  const auto* block = execution_.bits != 0 ? known_block(execution_.bits) : find_block(pc);
+  if (block) {
     count_interpreted(*block);
-    run_part(*block, pc, 1);
-    go_on = !fenced_ && (last || (state_.pc == pc + part_ops_[0].length && state_.unretired == unretired &&
-                                  translation_mode().key() == mode));
+    const auto length = block->ops[0].length;
+    if (execution_.bits != 0)
+      run_block(*block, pc);
+    else
+      run_part(*block, pc, 1);
+    go_on = !fenced_ &&
+            (last || (state_.pc == pc + length && state_.unretired == unretired && translation_mode().key() == mode));
   }
   execution_.budget = std::int64_t(budget_) - (go_on ? site.left : 0);
-  execution_.jumps = code_view_->code[translation_mode().key()].data();
+  execution_.jumps = code_view_->code[translation_mode().jump_key()].data();
   _mm_setcsr(mxcsr_of(state_.frm));
   return go_on;
 }
