@@ -256,7 +256,6 @@ class Hart {
   bool fetch_fault(Cause cause, std::uint64_t at, std::uint64_t pc);
   void begin_site(const ir::Site& site);
   void merge_float_flags();
-  void count_interpreted(const Block& block);
   const Block* known_block(std::uint32_t bits);
   const Block* find_block(std::uint64_t pc);
   /// A block of the one instruction at physical address `first`, whose upper half, if it has one, is at `second`.

@@ -64,7 +64,12 @@ constexpr auto amomaxu_d = &atomic<Kind::maxu, Type::i64>;
 template <Type type>
 void load_reserved(T& t, const I& i) {
   t.linked = ir::no_value;
-  if (!t.reaches_store_conditional(i)) return by_interpreter(t, i);
+  if (!t.reaches_store_conditional(i)) {
+    // How the interpreter reserves depends on the code behind it, not on the encoding alone.
+    auto looked_up = i;
+    looked_up.bits = 0;
+    return by_interpreter(t, looked_up);
+  }
   if (i.aqrl & 1) t.builder.fence();  // LR.aqrl: no earlier store may come after it (17.1, rule 6)
   const auto value = t.builder.load_linked(type, t.x(i.rs1));
   t.set_x(i.rd, value);

@@ -77,8 +77,6 @@ bool Hart::fetch_behind(std::uint64_t address, std::uint64_t& physical) {
   return fetch_->at(state_.pc).fetch == (state_.pc & ~page_mask);
 }
 
-void Hart::count_interpreted(const Block& block) { counters_.interpreted[std::size_t(block.ops[0].op)]++; }
-
 /// A block of the one instruction with this encoding, as translated code asks for again and again.
 const Block* Hart::known_block(std::uint32_t bits) {
   auto& known = (*known_)[(bits * 0x9e3779b1U) >> 24];
@@ -97,9 +95,10 @@ void Hart::interpret(std::uint64_t count) {
   while (budget_ > end) {
     const auto* block = find_block(state_.pc);
     if (!block) return;
-    count_interpreted(*block);
+    const auto part = std::min<std::uint64_t>(block->count, budget_ - end);
+    for (std::uint64_t n = 0; n < part; n++) counters_.interpreted[std::size_t(block->ops[n].op)]++;
     const auto before = state_.unretired;
-    run_part(*block, state_.pc, 1);
+    run_part(*block, state_.pc, part);
     if (state_.unretired != before || attention()) return;
   }
 }
@@ -165,7 +164,7 @@ bool Hart::interpret_site() {
   bool go_on = false;
   const auto* block = execution_.bits != 0 ? known_block(execution_.bits) : find_block(pc);
   if (block) {
-    count_interpreted(*block);
+    counters_.interpreted[std::size_t(block->ops[0].op)]++;
     const auto length = block->ops[0].length;
     if (execution_.bits != 0)
       run_block(*block, pc);

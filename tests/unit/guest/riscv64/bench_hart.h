@@ -12,6 +12,9 @@
 #include <thread>
 #include <vector>
 
+#ifdef DOPPEL_BENCH_ENGINE
+#include "engine/engine.h"
+#endif
 #include "guest/riscv64/hart.h"
 #include "unit/guest/riscv64/encoding.h"
 
@@ -69,6 +72,10 @@ class Bench : public HartEnvironment, public MmioDoor {
     for (unsigned id = 0; id < count; id++) {
       const HartConfig config{.id = id, .max_paging = paging, .host_sbi = host_sbi, .harts = count};
       harts_.push_back(std::make_unique<Hart>(config, *memory_, *this, reservations_, *this));
+#ifdef DOPPEL_BENCH_ENGINE
+      if (!engine_) engine_ = std::move(Engine::create(*memory_, 16 << 20)).value();
+      if (!engine_->attach(*harts_.back())) std::abort();
+#endif
       harts_.back()->reset(code, Privilege::machine, 0, 0);
       state(id).mtvec = handler;
       open_memory(id);
@@ -223,6 +230,9 @@ class Bench : public HartEnvironment, public MmioDoor {
 
   std::unique_ptr<GuestMemory> memory_;
   ReservationTable reservations_;
+#ifdef DOPPEL_BENCH_ENGINE
+  std::unique_ptr<Engine> engine_;
+#endif
   std::vector<std::unique_ptr<Hart>> harts_;
   std::mutex lock_;
   std::condition_variable settled_;
