@@ -18,7 +18,8 @@ namespace doppel {
 namespace {
 
 struct RunOptions {
-  std::string image, memory = "2G", network = "user", engine = "fast", clock = "host";
+  std::string image, memory = "2G", network = "user", engine = Engine::supported() ? "fast" : "interpreter",
+                     clock = "host", code_cache = "256M";
   std::vector<std::string> disks, ports;
   bool snapshot = false, no_sandbox = false, statistics = false;
   MachineConfig config;
@@ -50,6 +51,11 @@ Result<void> apply(RunOptions& o) {
   const auto memory = parse_size(o.memory);
   if (!memory) return memory.failure();
   c.memory = *memory;
+  const auto code_cache = parse_size(o.code_cache);
+  if (!code_cache) return code_cache.failure();
+  if (*code_cache < (16ULL << 20) || *code_cache > (1ULL << 30))
+    return error("--code-cache-size is {}, and must be 16M to 1G", o.code_cache);
+  c.code_cache = *code_cache;
   c.network = o.network == "user";
   c.clock = o.clock == "host" ? ClockKind::host : ClockKind::instructions;
   c.engine = o.engine == "interpreter" ? EngineKind::interpreter : EngineKind::fast;
@@ -191,6 +197,9 @@ void add_run(CLI::App& program, Action& action) {
   verb->add_option("--engine", o.engine, "What executes the guest's code")
       ->check(CLI::IsMember({"interpreter", "fast"}))
       ->type_name("interpreter|fast")
+      ->capture_default_str();
+  verb->add_option("--code-cache-size", o.code_cache, "Bytes of translated code that are kept, 16M to 1G")
+      ->type_name("SIZE")
       ->capture_default_str();
   verb->add_option("--clock", o.clock,
                    "Guest time from the host's clock, or from counted instructions: then runs are repeatable")

@@ -33,7 +33,14 @@ std::uint64_t call(void* owner) {
 
 }  // namespace
 
+bool Engine::supported() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
+         __builtin_cpu_supports("fma") && __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("lzcnt");
+}
+
 Result<std::unique_ptr<Engine>> Engine::create(GuestMemory& memory, std::size_t code_bytes) {
+  if (!supported())
+    return error("this host's processor lacks what translated code needs (AVX2, BMI, FMA): use --engine interpreter");
   auto code = CodeMemory::create(code_bytes);
   if (!code) return code.failure();
   return std::unique_ptr<Engine>(new Engine(memory, std::move(*code)));
@@ -63,6 +70,13 @@ Result<void> Engine::attach(Hart& hart) {
   return {};
 }
 
+/// Calls generated code, which has no type for the sanitizer to look at.
+[[clang::no_sanitize("function")]] void Engine::enter(Hart& hart, const void* code) {
+  hart.enter_translated();
+  routines_.enter(&hart.state(), code);
+  hart.leave_translated();
+}
+
 void Engine::execute(Hart& hart) {
   auto& e = hart.execution();
   while (hart.budget() > 0 && !hart.attention()) {
@@ -80,9 +94,7 @@ void Engine::execute(Hart& hart) {
       code = translation->code;
     }
     const auto before = hart.budget();
-    hart.enter_translated();
-    routines_.enter(&hart.state(), code);
-    hart.leave_translated();
+    enter(hart, code);
     if (e.exit == ir::Exit::link) {
       link(hart);
     } else if (hart.budget() < riscv64::longest_translation && !hart.attention()) {

@@ -26,6 +26,8 @@ struct EngineCounters {
 class Engine final : public riscv64::Executor {
  public:
   using Hart = riscv64::Hart;
+  /// Whether this host has the instructions that generated code is made of (x86-64-v3: AVX2, BMI, FMA).
+  static bool supported();
   /// `code_bytes` bounds the memory for translated code. Fails with a sentence.
   static Result<std::unique_ptr<Engine>> create(GuestMemory& memory, std::size_t code_bytes);
   /// Makes the hart execute by this engine; before its first run.
@@ -68,6 +70,7 @@ class Engine final : public riscv64::Executor {
   };
   /// The translation at the hart's pc, made if need be; null after the interpreter did its instruction.
   Translation* at_pc(Hart& hart);
+  void enter(Hart& hart, const void* code);
   Translation* find(Hart& hart, const Key& key);
   Translation* look_up(const Key& key) const;
   void insert(Translation* translation);

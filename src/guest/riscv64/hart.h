@@ -153,7 +153,11 @@ class Hart {
   std::uint64_t budget() const { return budget_; }
   /// Whether the budget must be used up to the last instruction: it ends where the run does.
   bool exact_budget() const { return exact_budget_; }
-  bool attention() const { return attention_.load(std::memory_order_relaxed); }
+  /// Whether to go back to the hart's own loop. The limit may still be raised by one who asked for an attention that has
+  /// been given since: only that loop lowers it again.
+  bool attention() const {
+    return attention_.load(std::memory_order_relaxed) || __atomic_load_n(&execution_.limit, __ATOMIC_RELAXED) != 0;
+  }
   TranslationMode translation_mode() const;
   /// Where the code at state().pc is, and where the second half of an instruction that lies on two pages (else 0), when
   /// the pages may be fetched from as a whole. Otherwise false: executes one instruction, or takes the trap.

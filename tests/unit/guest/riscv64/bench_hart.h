@@ -73,7 +73,7 @@ class Bench : public HartEnvironment, public MmioDoor {
       const HartConfig config{.id = id, .max_paging = paging, .host_sbi = host_sbi, .harts = count};
       harts_.push_back(std::make_unique<Hart>(config, *memory_, *this, reservations_, *this));
 #ifdef DOPPEL_BENCH_ENGINE
-      if (!engine_) engine_ = std::move(Engine::create(*memory_, 16 << 20)).value();
+      if (!engine_) engine_ = std::move(Engine::create(*memory_, code_bytes)).value();
       if (!engine_->attach(*harts_.back())) std::abort();
 #endif
       harts_.back()->reset(code, Privilege::machine, 0, 0);
@@ -82,6 +82,10 @@ class Bench : public HartEnvironment, public MmioDoor {
     }
   }
 
+#ifdef DOPPEL_BENCH_ENGINE
+  static inline std::size_t code_bytes = 16 << 20;
+  EngineCounters engine_counters() const { return engine_->counters(); }
+#endif
   Hart& hart(unsigned id = 0) { return *harts_[id]; }
   HartState& state(unsigned id = 0) { return hart(id).state(); }
   U64& x(unsigned index, unsigned id = 0) { return state(id).x[index]; }
