@@ -153,8 +153,8 @@ class Hart {
   std::uint64_t budget() const { return budget_; }
   /// Whether the budget must be used up to the last instruction: it ends where the run does.
   bool exact_budget() const { return exact_budget_; }
-  /// Whether to go back to the hart's own loop. The limit may still be raised by one who asked for an attention that has
-  /// been given since: only that loop lowers it again.
+  /// Whether to go back to the hart's own loop. The limit may still be raised by one who asked for an attention that
+  /// has been given since: only that loop lowers it again.
   bool attention() const {
     return attention_.load(std::memory_order_relaxed) || __atomic_load_n(&execution_.limit, __ATOMIC_RELAXED) != 0;
   }
