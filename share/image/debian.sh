@@ -183,10 +183,18 @@ choose_sources() {
   fail "cannot read Debian $suite from ${sites[0]} ($(apt_reason)): check the network"
 }
 
+# Asks again where the mirror is in the middle of its own update, which takes it half a minute.
 read_lists() {
+  local pause
   sed "/./s|^deb |deb [signed-by=$keyring] |" <<<"$1" >"$work/apt/sources.list"
-  : >"$work/log"
-  quiet apt-get update -q -o APT::Update::Error-Mode=any
+  for pause in 5 10 20 0; do
+    : >"$work/log"
+    if quiet apt-get update -q -o APT::Update::Error-Mode=any; then return; fi
+    grep -qE 'Mirror sync in progress|Hash Sum mismatch' "$work/log" || return 1
+    ((pause == 0)) || say "the mirror is being updated: asking again in $pause seconds"
+    sleep "$pause"
+  done
+  return 1
 }
 
 # fetch WHAT COMMAND...: a mirror may be in the middle of its own update, so it is asked again before giving up.
