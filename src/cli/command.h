@@ -1,7 +1,11 @@
 #pragma once
 // The verbs of `doppel`: one file each.
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
+#include <cstdio>
 #include <functional>
+#include <utility>
 
 namespace doppel {
 
@@ -16,5 +20,11 @@ void add_version(CLI::App& program, Action& action);
 
 /// Prints "doppel: SENTENCE" to standard error, or nothing when the sentence is empty; gives exit_usage.
 int complain(const std::string& sentence);
+
+/// Prints where somebody may have stopped reading: what cannot be written is lost, and no error.
+template <typename... Args>
+void print(std::FILE* to, fmt::format_string<Args...> format, Args&&... args) {
+  std::fputs(fmt::format(format, std::forward<Args>(args)...).c_str(), to);
+}
 
 }  // namespace doppel

@@ -32,7 +32,7 @@ std::uint64_t occupied(const fs::path& folder) {
 int list() {
   for (const auto& name : image_names()) {
     const auto path = image_path(name);
-    fmt::print("{:<20} {:>6} MiB  {}\n", name, occupied(*path) >> 20, path->string());
+    print(stdout, "{:<20} {:>6} MiB  {}\n", name, occupied(*path) >> 20, path->string());
   }
   return 0;
 }
@@ -42,7 +42,7 @@ int build(const std::string& name) {
   if (!path) return complain(path.message());
   const bool there = image_exists(*path);
   if (auto built = build_image(name); !built) return complain(built.message());
-  if (there) fmt::print(stderr, "doppel: the image {} is there already; doppel image rm {} removes it\n", name, name);
+  if (there) print(stderr, "doppel: the image {} is there already; doppel image rm {} removes it\n", name, name);
   return 0;
 }
 
@@ -60,7 +60,7 @@ int print_path(const std::string& name) {
   if (!path) return complain(path.message());
   if (!image_exists(*path))
     return complain(fmt::format("there is no image named '{}': doppel image build {} makes it", name, name));
-  fmt::print("{}\n", path->string());
+  print(stdout, "{}\n", path->string());
   return 0;
 }
 
@@ -69,12 +69,12 @@ int convert(const ImageOptions& o) {
   if (!from) return complain(from.message());
   const bool show = isatty(STDERR_FILENO);
   const auto progress = [&](std::uint64_t done, std::uint64_t all) {
-    if (show) fmt::print(stderr, "\r{:3} %", all ? done * 100 / all : 100);
+    if (show) print(stderr, "\r{:3} %", all ? done * 100 / all : 100);
   };
   auto spec = *from;
   spec.read_only = true;
   const auto done = convert_disk(spec, o.to, o.format, progress);
-  if (show) fmt::print(stderr, "\r     \r");
+  if (show) print(stderr, "\r     \r");
   return done ? 0 : complain(done.message());
 }
 

@@ -91,45 +91,45 @@ void print_interpreted(const riscv64::HartCounters& harts) {
   std::sort(list.rbegin(), list.rend());
   std::uint64_t all = 0;
   for (const auto& [count, name] : list) all += count;
-  fmt::print(stderr, "interpreted           {:>16}\n", all);
-  for (const auto& [count, name] : list) fmt::print(stderr, "  {:<20}{:>16}\n", name, count);
+  print(stderr, "interpreted           {:>16}\n", all);
+  for (const auto& [count, name] : list) print(stderr, "  {:<20}{:>16}\n", name, count);
 }
 
 void print_statistics(const MachineStatistics& s) {
   const auto& h = s.harts;
   const auto busy = s.seconds * s.cpus - s.seconds_waiting;
-  fmt::print(stderr,
-             "instructions          {:>16}\n"
-             "  per busy second     {:>16.0f}\n"
-             "exceptions            {:>16}\n"
-             "interrupts            {:>16}\n"
-             "TLB misses            {:>16}\n"
-             "TLB flushes           {:>16}\n"
-             "blocks decoded        {:>16}\n"
-             "device accesses       {:>16}\n"
-             "watched reservations  {:>16}\n"
-             "waits (WFI)           {:>16}\n"
-             "seconds in WFI        {:>16.3f}\n"
-             "seconds               {:>16.3f}\n"
-             "dirty pages           {:>16}\n",
-             h.instructions, busy > 0 ? double(h.instructions) / busy : 0.0, h.exceptions, h.interrupts, h.tlb_misses,
-             h.tlb_flushes, h.blocks_decoded, h.device_accesses, h.watched_reservations, h.waits, s.seconds_waiting,
-             s.seconds, s.dirty_pages);
+  print(stderr,
+        "instructions          {:>16}\n"
+        "  per busy second     {:>16.0f}\n"
+        "exceptions            {:>16}\n"
+        "interrupts            {:>16}\n"
+        "TLB misses            {:>16}\n"
+        "TLB flushes           {:>16}\n"
+        "blocks decoded        {:>16}\n"
+        "device accesses       {:>16}\n"
+        "watched reservations  {:>16}\n"
+        "waits (WFI)           {:>16}\n"
+        "seconds in WFI        {:>16.3f}\n"
+        "seconds               {:>16.3f}\n"
+        "dirty pages           {:>16}\n",
+        h.instructions, busy > 0 ? double(h.instructions) / busy : 0.0, h.exceptions, h.interrupts, h.tlb_misses,
+        h.tlb_flushes, h.blocks_decoded, h.device_accesses, h.watched_reservations, h.waits, s.seconds_waiting,
+        s.seconds, s.dirty_pages);
   if (s.engine)
-    fmt::print(stderr,
-               "translations          {:>16}\n"
-               "  of guest code       {:>16}\n"
-               "  bytes of host code  {:>16}\n"
-               "links                 {:>16}\n"
-               "invalidated           {:>16}\n"
-               "code cache flushes    {:>16}\n"
-               "dispatches            {:>16}\n",
-               s.engine->translations, s.engine->translated_instructions, s.engine->code_bytes, s.engine->links,
-               s.engine->invalidated, s.engine->flushes, h.dispatches);
+    print(stderr,
+          "translations          {:>16}\n"
+          "  of guest code       {:>16}\n"
+          "  bytes of host code  {:>16}\n"
+          "links                 {:>16}\n"
+          "invalidated           {:>16}\n"
+          "code cache flushes    {:>16}\n"
+          "dispatches            {:>16}\n",
+          s.engine->translations, s.engine->translated_instructions, s.engine->code_bytes, s.engine->links,
+          s.engine->invalidated, s.engine->flushes, h.dispatches);
   if (s.engine) print_interpreted(h);
   for (std::size_t i = 0; i < s.places.size(); i++)
-    fmt::print(stderr, "hart {:<2} is at            {:016x} in {}-mode\n", i, s.places[i].pc, s.places[i].mode);
-  if (s.memory_hash) fmt::print(stderr, "memory hash           {:016x}\n", s.memory_hash);
+    print(stderr, "hart {:<2} is at            {:016x} in {}-mode\n", i, s.places[i].pc, s.places[i].mode);
+  if (s.memory_hash) print(stderr, "memory hash           {:016x}\n", s.memory_hash);
 }
 
 int dump_device_tree(const Machine& machine, const std::string& path) {

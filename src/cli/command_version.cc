@@ -8,7 +8,7 @@ void add_version(CLI::App& program, Action& action) {
   auto* verb = program.add_subcommand("version", "Print which version of Doppel this is");
   verb->callback([&action] {
     action = [] {
-      fmt::print("doppel {}\n", DOPPEL_VERSION);
+      print(stdout, "doppel {}\n", DOPPEL_VERSION);
       return 0;
     };
   });

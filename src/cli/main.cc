@@ -12,7 +12,7 @@
 namespace doppel {
 
 int complain(const std::string& sentence) {
-  if (!sentence.empty()) fmt::print(stderr, "doppel: {}\n", sentence);
+  if (!sentence.empty()) print(stderr, "doppel: {}\n", sentence);
   return exit_usage;
 }
 

@@ -66,6 +66,14 @@ class Words(Cli):
     def test_version(self):
         self.assertRegex(self.doppel("version").stdout.decode(), r"\Adoppel \d+\.\d+\.\d+\n\Z")
 
+    def test_a_reader_who_left_is_no_error(self):
+        reader, writer = os.pipe()
+        os.close(reader)
+        command = [PROGRAM, "run", "--kernel", self.kernel, "--memory", "64M", "--net", "none", "--stats"]
+        result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=writer, timeout=PATIENCE)
+        os.close(writer)
+        self.assertEqual(result.returncode, 0)
+
     def test_without_a_verb_help_comes_on_standard_error(self):
         result = self.doppel()
         self.assertEqual((result.returncode, result.stdout), (2, b""))
