@@ -56,12 +56,7 @@ Result<void> Engine::attach(Hart& hart) {
     generator_ = std::make_unique<fast::Generator>(layout);
   }
   auto& e = hart.execution();
-  e.to_link = routines_.to_link;
-  e.to_dispatch = routines_.to_dispatch;
-  e.slow_load = routines_.slow_load;
-  e.slow_store = routines_.slow_store;
-  e.interpret = routines_.interpret;
-  e.interpret_last = routines_.interpret_last;
+  e.routines = routines_.of_code;
   e.load_function = &call<&Hart::slow_load>;
   e.store_function = &call<&Hart::slow_store>;
   e.interpret_function = &call<&Hart::interpret_site>;
@@ -121,13 +116,12 @@ Engine::Translation* Engine::look_up(const Key& key) const {
   for (auto slot = key.hash() % table_.size();; slot = (slot + 1) % table_.size()) {
     auto* translation = table_[slot].load(std::memory_order_acquire);
     if (!translation) return nullptr;
-    if (translation != gone() && key.is(*translation)) return translation;
+    if (translation != gone() && translation->key == key) return translation;
   }
 }
 
 void Engine::insert(Translation* translation) {
-  const Key key{translation->physical, translation->behind, translation->mode};
-  auto slot = key.hash() % table_.size();
+  auto slot = translation->key.hash() % table_.size();
   while (table_[slot].load(std::memory_order_relaxed)) slot = (slot + 1) % table_.size();
   table_[slot].store(translation, std::memory_order_release);
   table_used_++;
@@ -174,9 +168,7 @@ Engine::Translation* Engine::make(Hart& hart, const Key& key) {
   auto translation = std::make_unique<Translation>();
   auto& t = *translation;
   t.code = code;
-  t.physical = key.physical;
-  t.behind = key.behind;
-  t.mode = key.mode;
+  t.key = key;
   t.guest_count = ir_.guest_count;
   t.source.resize(ir_.end - ir_.begin);
   racing_copy(t.source.data(), bytes.data() + ir_.begin, t.source.size());
@@ -199,7 +191,8 @@ Engine::Translation* Engine::make(Hart& hart, const Key& key) {
 /// The jump that the hart came back from may go on directly: finds where, and makes it so.
 void Engine::link(Hart& hart) {
   const auto& e = hart.execution();
-  Key key{};
+  Key key;
+  std::uint64_t flushes;
   {
     std::lock_guard guard(lock_);
     const auto found = sites_.find(e.link);
@@ -207,12 +200,14 @@ void Engine::link(Hart& hart) {
     const auto& from = *found->second.from;
     const auto offset = from.links[found->second.index].target;
     hart.state().pc = e.page + offset;
-    key = {.physical = (from.physical & ~page_mask) + offset, .behind = 0, .mode = from.mode};
+    key = {.physical = (from.key.physical & ~page_mask) + offset, .behind = 0, .mode = from.key.mode};
+    flushes = counters_.flushes;
   }
   auto* target = find(hart, key);
   std::lock_guard guard(lock_);
-  const auto found = sites_.find(e.link);  // not there any more when everything was forgotten meanwhile
-  if (!target || found == sites_.end()) return;
+  // After a flush there may be another jump at that address.
+  const auto found = sites_.find(e.link);
+  if (!target || flushes != counters_.flushes || found == sites_.end()) return;
   const auto& from = *found->second.from;
   patch(from.code, from.links[found->second.index], target->code);
   target->incoming.push_back(static_cast<const std::byte*>(e.link));
@@ -246,7 +241,7 @@ void Engine::check_page(std::uint64_t page, bool& changed) {
   if (found == pages_.end()) return;
   const auto list = found->second;
   for (auto* t : list) {
-    const auto bytes = bytes_of({t->physical, t->behind, t->mode}).subspan(t->physical & page_mask, t->source.size());
+    const auto bytes = bytes_of(t->key).subspan(t->key.physical & page_mask, t->source.size());
     if (std::ranges::equal(bytes, t->source)) continue;
     forget(t);
     changed = true;
@@ -264,20 +259,21 @@ void Engine::forget(Translation* translation) {
     patch(from.code, jump, from.code + jump.stub);
   }
   for (const auto& jump : translation->links) sites_.erase(translation->code + jump.stub_return);
-  for (const auto address : {translation->physical, translation->behind}) {
+  for (const auto address : {translation->key.physical, translation->key.behind}) {
     const auto list = pages_.find(address & ~page_mask);
     if (list == pages_.end()) continue;
     std::erase(list->second, translation);
     if (list->second.empty()) pages_.erase(list);
   }
-  const Key key{translation->physical, translation->behind, translation->mode};
-  auto slot = key.hash() % table_.size();
+  auto slot = translation->key.hash() % table_.size();
   while (table_[slot].load(std::memory_order_relaxed) != translation) slot = (slot + 1) % table_.size();
   table_[slot].store(gone(), std::memory_order_release);
   translations_.erase(translation);
 }
 
-/// The memory for code is full: all of it goes.
+/// The memory for code is full: all of it goes. A hart that waits inside the interpreter for its turn comes back to
+/// code that is not there any more: FENCE.I makes it leave. With no translations there is nothing to look at in written
+/// pages.
 void Engine::flush(Hart& hart) {
   hart.environment().exclusive(hart, [&] {
     std::lock_guard guard(lock_);
@@ -288,8 +284,9 @@ void Engine::flush(Hart& hart) {
     sites_.clear();
     pages_.clear();
     translations_.clear();
+    memory_.take_written_code();
     code_->truncate(routines_end_);
-    for (const auto& other : hart.environment().harts()) other->flush_code_jumps();
+    for (const auto& other : hart.environment().harts()) other->flush_code_jumps(), other->flush_instructions();
   });
 }
 

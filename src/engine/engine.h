@@ -37,11 +37,21 @@ class Engine final : public riscv64::Executor {
   EngineCounters counters() const { return counters_; }
 
  private:
-  struct Translation {
-    const std::byte* code = nullptr;
+  /// What a translation is found by.
+  struct Key {
     std::uint64_t physical = 0;  // of its first byte
     std::uint64_t behind = 0;    // of the second half of an instruction that lies on two pages, else 0
     riscv64::TranslationMode mode;
+    std::size_t hash() const {
+      return ((physical >> 1) * 0x9e3779b97f4a7c15 ^ behind * 0xc2b2ae3d27d4eb4f ^ mode.key() << 7) >> 20;
+    }
+    bool operator==(const Key& other) const {
+      return physical == other.physical && behind == other.behind && mode.key() == other.mode.key();
+    }
+  };
+  struct Translation {
+    const std::byte* code = nullptr;
+    Key key;
     std::uint32_t guest_count = 0;
     std::vector<std::byte> source;  // the guest's bytes that it was made from
     std::vector<fast::LinkSite> links;
@@ -57,17 +67,6 @@ class Engine final : public riscv64::Executor {
   static constexpr std::size_t table_slots = 1 << 19;
   /// Stands in the table where a translation was.
   static Translation* gone() { return reinterpret_cast<Translation*>(1); }
-  /// What a translation is found by.
-  struct Key {
-    std::uint64_t physical, behind;
-    riscv64::TranslationMode mode;
-    std::size_t hash() const {
-      return ((physical >> 1) * 0x9e3779b97f4a7c15 ^ behind * 0xc2b2ae3d27d4eb4f ^ mode.key() << 7) >> 20;
-    }
-    bool is(const Translation& t) const {
-      return t.physical == physical && t.behind == behind && t.mode.key() == mode.key();
-    }
-  };
   /// The translation at the hart's pc, made if need be; null after the interpreter did its instruction.
   Translation* at_pc(Hart& hart);
   void enter(Hart& hart, const void* code);

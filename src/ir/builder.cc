@@ -7,7 +7,8 @@ namespace doppel::ir {
 Value Builder::append(Instruction instruction) {
   instruction.offset = offset_;
   instruction.length = length_;
-  instruction.left = std::uint16_t(code_.guest_count);  // numbered from the front here; finish() turns it round
+  instruction.left =
+      std::uint16_t(code_.guest_count);  // numbered from the front here; the frontend turns it round at the end
   code_.instructions.push_back(instruction);
   return Value(code_.instructions.size() - 1);
 }

@@ -22,9 +22,6 @@ class Builder {
   Value constant(std::int64_t value);
   Value get(unsigned reg, Type type = Type::i64);
   void set(unsigned reg, Value value);
-  /// A guest register's content in a value that is not used any more for it: another instruction changed the register.
-  void forget(unsigned reg) { held_[reg] = no_value; }
-  void forget_all() { held_.fill(no_value); }
   Value page();
 
   Value unary(Op op, Type type, Value a);

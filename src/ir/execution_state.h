@@ -30,6 +30,16 @@ enum class Exit : std::uint32_t {
   link,      // go on at the guest's pc, and the jump that `link` tells may go there directly
 };
 
+/// What translated code calls and jumps to in code memory.
+struct Routines {
+  const void* to_link = nullptr;
+  const void* to_dispatch = nullptr;
+  const void* slow_load = nullptr;
+  const void* slow_store = nullptr;
+  const void* interpret = nullptr;
+  const void* interpret_last = nullptr;
+};
+
 struct ExecutionState {
   TlbEntry* tlb = nullptr;
   TlbEntry *tlb_plain = nullptr, *tlb_with_user = nullptr;  // of the supervisor, without and with the user's pages
@@ -43,13 +53,7 @@ struct ExecutionState {
   std::uint32_t bits = 0;      // encoding of an instruction that the interpreter executes; 0 when it must look
   const void* link = nullptr;  // behind the stub that came back
   Exit exit = Exit::dispatch;
-  // Routines in code memory.
-  const void* to_link = nullptr;
-  const void* to_dispatch = nullptr;
-  const void* slow_load = nullptr;
-  const void* slow_store = nullptr;
-  const void* interpret = nullptr;
-  const void* interpret_last = nullptr;
+  Routines routines;
   // Functions of the engine; they get `owner` and give 0 when the code must be left.
   std::uint64_t (*load_function)(void*) = nullptr;
   std::uint64_t (*store_function)(void*) = nullptr;

@@ -51,28 +51,19 @@ void Generator::link_jump(std::int64_t target) {
   a_.long_().jmp(links_.back().stub);
 }
 
-/// `target` is a scratch register and is lost.
-void Generator::jump_through_cache(const x86::Gp& target) {
-  constexpr auto index_mask = std::int32_t((ir::code_jumps - 1) << 4);
-  const auto entry = target.id() == scratch[0].id() ? scratch[1] : scratch[0];
+/// The target is in rax.
+void Generator::leave_for_rax() {
   const auto miss = a_.newLabel();
-  a_.lea(entry.r32(), x86::ptr(0, target, 3));
-  a_.and_(entry.r32(), index_mask);
-  a_.add(entry, DOPPEL_FIELD(layout_, jumps, 8));
-  a_.cmp(target, x86::qword_ptr(entry));
-  a_.jne(miss);
-  a_.and_(target, std::int32_t(-guest_page));
-  a_.mov(DOPPEL_FIELD(layout_, page, 8), target);
-  a_.jmp(x86::qword_ptr(entry, 8));
+  jump_through_cache(a_, layout_, x86::rax, miss);
   a_.bind(miss);
-  a_.mov(x86::ptr(state, layout_.pc, 8), target);
-  a_.jmp(DOPPEL_FIELD(layout_, to_dispatch, 8));
+  a_.mov(x86::ptr(state, layout_.pc, 8), x86::rax);
+  a_.jmp(DOPPEL_FIELD(layout_, routines.to_dispatch, 8));
 }
 
 void Generator::emit_far_jump(std::int64_t target) {
   a_.mov(x86::rax, DOPPEL_FIELD(layout_, page, 8));
   a_.add(x86::rax, std::int32_t(target));
-  jump_through_cache(x86::rax);
+  leave_for_rax();
 }
 
 void Generator::emit_jump(std::int64_t target) {
@@ -85,7 +76,7 @@ void Generator::emit_jump(std::int64_t target) {
 void Generator::emit_jump_to(const Instruction& i) {
   load_into(x86::rax, i.a);
   use_arguments(i);
-  jump_through_cache(x86::rax);
+  leave_for_rax();
 }
 
 void Generator::emit_branch(Value index) {
@@ -130,10 +121,10 @@ void Generator::emit_interpret(const Instruction& i) {
   a_.mov(DOPPEL_FIELD(layout_, site, 4), site(i));
   a_.mov(DOPPEL_FIELD(layout_, bits, 4), std::uint32_t(i.imm));
   if (i.flag) {
-    a_.jmp(DOPPEL_FIELD(layout_, interpret_last, 8));
+    a_.jmp(DOPPEL_FIELD(layout_, routines.interpret_last, 8));
     return;
   }
-  a_.call(DOPPEL_FIELD(layout_, interpret, 8));
+  a_.call(DOPPEL_FIELD(layout_, routines.interpret, 8));
   forget_registers();
 }
 
@@ -141,7 +132,7 @@ void Generator::emit_leave(std::int64_t at) {
   a_.mov(x86::rax, DOPPEL_FIELD(layout_, page, 8));
   a_.add(x86::rax, std::int32_t(at));
   a_.mov(x86::ptr(state, layout_.pc, 8), x86::rax);
-  a_.jmp(DOPPEL_FIELD(layout_, to_dispatch, 8));
+  a_.jmp(DOPPEL_FIELD(layout_, routines.to_dispatch, 8));
 }
 
 void Generator::emit_side(Side& side) {
@@ -164,7 +155,7 @@ void Generator::emit_side(Side& side) {
       // The result is where the interpreter put it: in the guest register that a later instruction sets.
       a_.mov(DOPPEL_FIELD(layout_, site, 4), Site{i.offset, std::uint8_t(i.left), 0, false}.pack());
       a_.mov(DOPPEL_FIELD(layout_, bits, 4), 0);
-      a_.call(DOPPEL_FIELD(layout_, interpret, 8));
+      a_.call(DOPPEL_FIELD(layout_, routines.interpret, 8));
       const auto index = Value(&i - code_->data());
       for (auto next = index + 1; next < code_->size() && (*code_)[next].offset == i.offset; next++) {
         const auto& set = (*code_)[next];
@@ -181,7 +172,7 @@ void Generator::emit_side(Side& side) {
     case Side::Kind::load:
       a_.mov(DOPPEL_FIELD(layout_, address, 8), side.address);
       a_.mov(DOPPEL_FIELD(layout_, site, 4), site(i));
-      a_.call(DOPPEL_FIELD(layout_, slow_load, 8));
+      a_.call(DOPPEL_FIELD(layout_, routines.slow_load, 8));
       if (side.vector == nowhere)
         a_.mov(side.gp, DOPPEL_FIELD(layout_, value, 8));
       else
@@ -196,7 +187,7 @@ void Generator::emit_side(Side& side) {
         a_.mov(DOPPEL_FIELD(layout_, value, 8), side.imm);
       else
         a_.mov(DOPPEL_FIELD(layout_, value, 8), side.gp);
-      a_.call(DOPPEL_FIELD(layout_, slow_store, 8));
+      a_.call(DOPPEL_FIELD(layout_, routines.slow_store, 8));
       break;
   }
   a_.jmp(side.resume);
@@ -209,7 +200,7 @@ void Generator::emit_sides() {
   }
   for (auto& link : links_) {
     a_.bind(link.stub);
-    a_.call(DOPPEL_FIELD(layout_, to_link, 8));
+    a_.call(DOPPEL_FIELD(layout_, routines.to_link, 8));
     a_.bind(link.stub_return);
   }
 }

@@ -78,6 +78,8 @@ class Generator {
   std::int8_t free_slot();
   unsigned take_scratch();
   unsigned take_vector();
+  /// Base and offset of an access in a register; what only the base needed is free again.
+  x86::Gp address_of(const Instruction& i);
   x86::Gp new_gp(Value value);
   x86::Xmm new_vector(Value value);
   /// The value in a register that must not be written.
@@ -121,6 +123,7 @@ class Generator {
   void emit_select(Value index);
   asmjit::x86::CondCode emit_comparison(const Instruction& i);
   void emit_access(Value index);
+  void tlb_entry(const x86::Gp& address, const x86::Gp& entry);
   void check_tlb(const Instruction& i, std::int32_t tag, const x86::Gp& address, const x86::Gp& entry,
                  const x86::Gp& page, const asmjit::Label& slow);
   void emit_load(Value index);
@@ -157,7 +160,7 @@ class Generator {
   void emit_sides();
   void emit_side(Side& side);
   void link_jump(std::int64_t target);
-  void jump_through_cache(const x86::Gp& target);
+  void leave_for_rax();
 
   const GuestLayout layout_;
   asmjit::CodeHolder holder_;

@@ -26,4 +26,20 @@ inline constexpr unsigned spill_slots = 64, frame_bytes = spill_slots * 8;
   ::asmjit::x86::ptr(::doppel::fast::state, \
                      (layout).execution + std::int32_t(offsetof(::doppel::ir::ExecutionState, member)), size)
 
+/// Goes where the jump cache says for the guest address in `target`, which is lost, as is rbx (rax where that is
+/// `target`); to `miss`, with `target` as it was, where it does not know.
+inline void jump_through_cache(x86::Assembler& a, const GuestLayout& layout, const x86::Gp& target,
+                               const asmjit::Label& miss) {
+  constexpr auto index_mask = std::int32_t((ir::code_jumps - 1) << 4);
+  const auto entry = target.id() == scratch[0].id() ? scratch[1] : scratch[0];
+  a.lea(entry.r32(), x86::ptr(0, target, 3));
+  a.and_(entry.r32(), index_mask);
+  a.add(entry, DOPPEL_FIELD(layout, jumps, 8));
+  a.cmp(target, x86::qword_ptr(entry));
+  a.jne(miss);
+  a.and_(target, -4096);
+  a.mov(DOPPEL_FIELD(layout, page, 8), target);
+  a.jmp(x86::qword_ptr(entry, 8));
+}
+
 }  // namespace doppel::fast

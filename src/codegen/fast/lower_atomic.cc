@@ -17,13 +17,9 @@ x86::Gp half(const x86::Gp& reg, const ir::Instruction& i) { return i.type == Ty
 /// As check_tlb, for a store that must be aligned; leaves the host address in `entry`.
 void Generator::check_tlb_aligned(const Instruction& i, const x86::Gp& address, const x86::Gp& entry,
                                   const x86::Gp& page, const asmjit::Label& slow) {
-  constexpr auto index_mask = std::int32_t((ir::tlb_entries - 1) << ir::tlb_entry_shift);
-  a_.mov(entry, address);
-  a_.shr(entry, 12 - ir::tlb_entry_shift);
+  tlb_entry(address, entry);
   a_.mov(page, address);
-  a_.and_(entry.r32(), index_mask);
   a_.and_(page, std::int32_t(-4096) | std::int32_t(ir::bytes(i.type) - 1));
-  a_.add(entry, DOPPEL_FIELD(layout_, tlb, 8));
   a_.cmp(page, x86::qword_ptr(entry, offsetof(ir::TlbEntry, store)));
   a_.jne(slow);
   a_.mov(entry, x86::qword_ptr(entry, offsetof(ir::TlbEntry, addend)));

@@ -17,35 +17,43 @@ x86::Gp part(const x86::Gp& reg, unsigned size) {
 
 }  // namespace
 
-/// Leaves `entry` pointing at the TLB's entry for `address`; jumps to `slow` when that permits not all of the access.
-/// The access's last byte decides, so that one that lies on two pages misses.
-void Generator::check_tlb(const Instruction& i, std::int32_t tag, const x86::Gp& address, const x86::Gp& entry,
-                          const x86::Gp& page, const asmjit::Label& slow) {
+/// Leaves `entry` pointing at the TLB's entry for `address`.
+void Generator::tlb_entry(const x86::Gp& address, const x86::Gp& entry) {
   constexpr auto index_mask = std::int32_t((ir::tlb_entries - 1) << ir::tlb_entry_shift);
-  const auto size = std::int32_t(ir::bytes(i.type));
   a_.mov(entry, address);
   a_.shr(entry, 12 - ir::tlb_entry_shift);
+  a_.and_(entry.r32(), index_mask);
+  a_.add(entry, DOPPEL_FIELD(layout_, tlb, 8));
+}
+
+/// As tlb_entry, and jumps to `slow` when the entry permits not all of the access. The access's last byte decides, so
+/// that one that lies on two pages misses.
+void Generator::check_tlb(const Instruction& i, std::int32_t tag, const x86::Gp& address, const x86::Gp& entry,
+                          const x86::Gp& page, const asmjit::Label& slow) {
+  const auto size = std::int32_t(ir::bytes(i.type));
+  tlb_entry(address, entry);
   if (size == 1)
     a_.mov(page, address);
   else
     a_.lea(page, x86::ptr(address, size - 1));
-  a_.and_(entry.r32(), index_mask);
   a_.and_(page, page_mask);
-  a_.add(entry, DOPPEL_FIELD(layout_, tlb, 8));
   a_.cmp(page, x86::qword_ptr(entry, tag));
   a_.jne(slow);
+}
+
+x86::Gp Generator::address_of(const Instruction& i) {
+  const auto base = gp(i.a);
+  if (i.imm == 0) return base;
+  const auto address = scratch[take_scratch()];
+  a_.lea(address, x86::ptr(base, std::int32_t(i.imm)));
+  if (places_[i.a].scratch != nowhere) locked_ &= ~(1U << places_[i.a].scratch);
+  return address;
 }
 
 void Generator::emit_load(Value index) {
   const auto& i = definition(index);
   const bool floating = i.op == Op::loadf;
-  const auto base = gp(i.a);
-  x86::Gp address = base;
-  if (i.imm != 0) {
-    address = scratch[take_scratch()];
-    a_.lea(address, x86::ptr(base, std::int32_t(i.imm)));
-    if (places_[i.a].scratch != nowhere) locked_ &= ~(1U << places_[i.a].scratch);
-  }
+  const auto address = address_of(i);
   use_arguments(i);
   // All that takes registers comes before the check: the slow path joins behind the access.
   x86::Gp to;
@@ -79,13 +87,7 @@ void Generator::emit_load(Value index) {
 void Generator::emit_store(Value index) {
   const auto& i = definition(index);
   const bool floating = i.op == Op::storef;
-  const auto base = gp(i.a);
-  x86::Gp address = base;
-  if (i.imm != 0) {
-    address = scratch[take_scratch()];
-    a_.lea(address, x86::ptr(base, std::int32_t(i.imm)));
-    if (places_[i.a].scratch != nowhere) locked_ &= ~(1U << places_[i.a].scratch);
-  }
+  const auto address = address_of(i);
   std::int32_t imm = 0;
   const bool immediate = !floating && small(i.b, imm);
   x86::Gp value;
@@ -117,7 +119,6 @@ void Generator::emit_store(Value index) {
 
 /// The block lies in one page, so the TLB's answer for its begin is the answer for all of it.
 void Generator::emit_zero_block(const Instruction& i) {
-  constexpr auto index_mask = std::int32_t((ir::tlb_entries - 1) << ir::tlb_entry_shift);
   const auto base = gp(i.a);
   const auto address = scratch[take_scratch()];
   if (places_[i.a].scratch != nowhere) locked_ &= ~(1U << places_[i.a].scratch);
@@ -128,12 +129,9 @@ void Generator::emit_zero_block(const Instruction& i) {
   side.without_result = true;
   a_.mov(address, base);
   a_.and_(address, -64);
-  a_.mov(entry, address);
-  a_.shr(entry, 12 - ir::tlb_entry_shift);
+  tlb_entry(address, entry);
   a_.mov(page, address);
-  a_.and_(entry.r32(), index_mask);
   a_.and_(page, page_mask);
-  a_.add(entry, DOPPEL_FIELD(layout_, tlb, 8));
   a_.cmp(page, x86::qword_ptr(entry, offsetof(ir::TlbEntry, store)));
   a_.jne(side.label);
   a_.add(address, x86::qword_ptr(entry, offsetof(ir::TlbEntry, addend)));

@@ -17,7 +17,7 @@ class Writer {
   explicit Writer(const GuestLayout& layout) : layout_(layout) {
     holder_.init(asmjit::Environment::host());
     holder_.attach(&a_);
-    leave_ = a_.newLabel(), left_ = a_.newLabel(), missed_ = a_.newLabel();
+    leave_ = a_.newLabel(), left_ = a_.newLabel(), dispatch_ = a_.newLabel();
   }
 
   std::size_t enter() {
@@ -44,6 +44,7 @@ class Writer {
 
   std::size_t to_dispatch() {
     const auto at = begin();
+    a_.bind(dispatch_);
     a_.mov(DOPPEL_FIELD(layout_, exit, 4), std::uint32_t(ir::Exit::dispatch));
     a_.bind(leave_);
     move_pinned(false);
@@ -91,22 +92,11 @@ class Writer {
     a_.jz(out);
     a_.mov(budget, DOPPEL_FIELD(layout_, budget, 8));
     move_pinned(true);
-    constexpr auto index_mask = std::int32_t((ir::code_jumps - 1) << 4);
     a_.mov(x86::rax, x86::ptr(state, layout_.pc, 8));
-    a_.lea(x86::ebx, x86::ptr(0, x86::rax, 3));
-    a_.and_(x86::ebx, index_mask);
-    a_.add(x86::rbx, DOPPEL_FIELD(layout_, jumps, 8));
-    a_.cmp(x86::rax, x86::qword_ptr(x86::rbx));
-    a_.jne(missed_);
-    a_.and_(x86::rax, -4096);
-    a_.mov(DOPPEL_FIELD(layout_, page, 8), x86::rax);
-    a_.jmp(x86::qword_ptr(x86::rbx, 8));
+    jump_through_cache(a_, layout_, x86::rax, dispatch_);
     a_.bind(out);
     a_.mov(DOPPEL_FIELD(layout_, exit, 4), std::uint32_t(ir::Exit::dispatch));
     a_.jmp(left_);
-    a_.bind(missed_);
-    a_.mov(DOPPEL_FIELD(layout_, exit, 4), std::uint32_t(ir::Exit::dispatch));
-    a_.jmp(leave_);
     return at;
   }
 
@@ -146,7 +136,7 @@ class Writer {
   const GuestLayout& layout_;
   asmjit::CodeHolder holder_;
   x86::Assembler a_;
-  asmjit::Label leave_, left_, missed_;  // out by saving the registers, out with them saved, a miss of the jump cache
+  asmjit::Label leave_, left_, dispatch_;  // out by saving the registers, out with them saved, to_dispatch
 };
 
 }  // namespace
@@ -165,12 +155,12 @@ Result<Routines> generate_routines(const GuestLayout& layout, CodeMemory& memory
   if (!base) return error("the memory for translated code is too small");
   Routines out;
   out.enter = reinterpret_cast<void (*)(void*, const void*)>(reinterpret_cast<std::uintptr_t>(base + enter));
-  out.to_link = base + to_link;
-  out.to_dispatch = base + to_dispatch;
-  out.slow_load = base + slow_load;
-  out.slow_store = base + slow_store;
-  out.interpret = base + interpret;
-  out.interpret_last = base + interpret_last;
+  out.of_code = {.to_link = base + to_link,
+                 .to_dispatch = base + to_dispatch,
+                 .slow_load = base + slow_load,
+                 .slow_store = base + slow_store,
+                 .interpret = base + interpret,
+                 .interpret_last = base + interpret_last};
   return out;
 }
 

@@ -9,12 +9,7 @@ namespace doppel::fast {
 struct Routines {
   /// Runs code with the state register pointing at `state`; comes back when the code leaves.
   void (*enter)(void* state, const void* code) = nullptr;
-  const void* to_link = nullptr;
-  const void* to_dispatch = nullptr;
-  const void* slow_load = nullptr;
-  const void* slow_store = nullptr;
-  const void* interpret = nullptr;
-  const void* interpret_last = nullptr;
+  ir::Routines of_code;
 };
 
 /// Generates the routines into empty code memory. Fails with a sentence when the memory is too small.

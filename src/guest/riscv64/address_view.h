@@ -90,14 +90,14 @@ struct AddressView {
   }
 };
 
-/// The views of one hart. Those of U-mode and of S-mode with SUM are kept for several address spaces, so that switching
-/// between them loses nothing; the view of S-mode without SUM, whose translations are almost always global, is shared.
+/// The views of one hart; switch_to() comes before the views of an address space. Those of U-mode and of S-mode with
+/// SUM are kept for several address spaces, so that switching between them loses nothing; the view of S-mode without
+/// SUM, whose translations are almost always global, is shared.
 class AddressViews {
  public:
   static constexpr unsigned spaces = 8;
   AddressViews() {
     for (auto* view : {&machine_, &supervisor_}) *view = std::make_unique<AddressView>();
-    for (auto& space : spaces_) space = std::make_unique<Space>();
   }
   AddressView& machine() { return *machine_; }
   AddressView& supervisor() { return *supervisor_; }
@@ -109,6 +109,7 @@ class AddressViews {
     if (!supervisor_->only_global) supervisor_->flush();
     auto oldest = 0U;
     for (unsigned n = 0; n < spaces; n++) {
+      if (!spaces_[n]) spaces_[n] = std::make_unique<Space>(asid);
       if (spaces_[n]->asid == asid) return use(n);
       if (spaces_[n]->used < spaces_[oldest]->used) oldest = n;
     }
@@ -120,18 +121,20 @@ class AddressViews {
   template <typename F>
   void for_each(F&& f) {
     f(*machine_), f(*supervisor_);
-    for (auto& space : spaces_) f(space->user), f(space->sum);
+    for (auto& space : spaces_)
+      if (space) f(space->user), f(space->sum);
   }
   template <typename F>
   void of_asid(std::uint64_t asid, F&& f) {
     if (!supervisor_->only_global) f(*supervisor_);
     for (auto& space : spaces_)
-      if (space->asid == asid) f(space->user), f(space->sum);
+      if (space && space->asid == asid) f(space->user), f(space->sum);
   }
 
  private:
   struct Space {
-    std::uint64_t asid = ~0ULL, used = 0;
+    explicit Space(std::uint64_t number) : asid(number) {}
+    std::uint64_t asid, used = 0;
     AddressView user, sum;
     void flush() { user.flush(), sum.flush(); }
   };
@@ -140,7 +143,7 @@ class AddressViews {
     spaces_[n]->used = ++clock_;
   }
   std::unique_ptr<AddressView> machine_, supervisor_;
-  std::array<std::unique_ptr<Space>, spaces> spaces_;
+  std::array<std::unique_ptr<Space>, spaces> spaces_;  // made when they are needed, from the front
   unsigned current_ = 0;
   std::uint64_t clock_ = 0;
 };

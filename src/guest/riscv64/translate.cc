@@ -62,12 +62,6 @@ bool Translator::reaches_store_conditional(const Instruction& lr) const {
   return false;
 }
 
-bool translated(Opcode op) {
-  const auto translate = translators[std::size_t(op)];
-  return translate != &translation::by_interpreter && translate != &translation::by_interpreter_last &&
-         translate != &translation::illegal && translate != &translation::float_by_interpreter;
-}
-
 bool translate(std::span<const std::byte> page, unsigned offset, TranslationMode mode, ir::Code& out) {
   out.begin = std::uint16_t(offset);
   out.guest_count = 0;

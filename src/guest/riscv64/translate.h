@@ -34,9 +34,6 @@ inline constexpr unsigned longest_translation = 64;  // guest instructions
 /// alone.
 bool translate(std::span<const std::byte> page, unsigned offset, TranslationMode mode, ir::Code& out);
 
-/// Whether a translation calls the interpreter for this instruction.
-bool translated(Opcode op);
-
 /// What the chapters share.
 class Translator {
  public:

@@ -34,8 +34,7 @@ class FastGenerator : public testing::Test {
     layout_.pc = offsetof(State, pc);
     layout_.execution = offsetof(State, execution);
     routines_ = generate_routines(layout_, *memory_).value();
-    state_.execution.to_dispatch = routines_.to_dispatch;
-    state_.execution.to_link = routines_.to_link;
+    state_.execution.routines = routines_.of_code;
   }
   [[clang::no_sanitize("function")]] void run(const ir::Code& code) {
     Generator generator(layout_);
