@@ -163,38 +163,41 @@ C
   export APT_CONFIG=$work/apt/conf
 }
 
-# Takes the first site that serves the suite with a good signature; without it, says why in one sentence.
+# Takes the first site that serves the suite with a good signature; without it, says why in one sentence. A mirror in the
+# middle of its own update, which takes it half a minute, is asked again; the suite's other name, stable, may be whole.
 choose_sources() {
-  local site updates security sites
+  local site updates security sites extra='' pause name waiting
   mapfile -t sites < <(debian_sites)
   updates=$(site_of updates) security=$(site_of security)
   ((${#sites[@]} > 0)) || fail "the machine's apt sources name no Debian mirror: set DOPPEL_DEBIAN_MIRROR to one"
   configure_apt
-  for site in "${sites[@]}"; do
-    main_source="deb $site $suite main"
-    extra_sources=
-    [[ -z $updates ]] || extra_sources+="deb $updates $suite-updates main"$'\n'
-    [[ -z $security ]] || extra_sources+="deb $security $suite-security main"$'\n'
-    [[ $site != https:* ]] || packages+=(ca-certificates)
-    if read_lists "$main_source"$'\n'"$extra_sources"; then return; fi
-    extra_sources=
-    if read_lists "$main_source"; then return; fi
+  [[ -z $updates ]] || extra+="deb $updates $suite-updates main"$'\n'
+  [[ -z $security ]] || extra+="deb $security $suite-security main"$'\n'
+  for pause in 5 10 20 0; do
+    waiting=
+    for site in "${sites[@]}"; do
+      [[ $site != https:* ]] || packages+=(ca-certificates)
+      for name in "$suite" stable; do
+        main_source="deb $site $name main"
+        for extra_sources in ${extra:+"$extra"} ''; do
+          if read_lists "$main_source"$'\n'"$extra_sources"; then return; fi
+          ! grep -qE 'Mirror sync in progress|Hash Sum mismatch' "$work/log" || waiting=1
+        done
+      done
+    done
+    [[ -n $waiting ]] || break
+    ((pause == 0)) || say "the mirror is being updated: asking again in $pause seconds"
+    sleep "$pause"
   done
   fail "cannot read Debian $suite from ${sites[0]} ($(apt_reason)): check the network"
 }
 
-# Asks again where the mirror is in the middle of its own update, which takes it half a minute.
+# Whether the package lists of these sources can be had, and are the suite's.
 read_lists() {
-  local pause
   sed "/./s|^deb |deb [signed-by=$keyring] |" <<<"$1" >"$work/apt/sources.list"
-  for pause in 5 10 20 0; do
-    : >"$work/log"
-    if quiet apt-get update -q -o APT::Update::Error-Mode=any; then return; fi
-    grep -qE 'Mirror sync in progress|Hash Sum mismatch' "$work/log" || return 1
-    ((pause == 0)) || say "the mirror is being updated: asking again in $pause seconds"
-    sleep "$pause"
-  done
-  return 1
+  : >"$work/log"
+  quiet apt-get update -q -o APT::Update::Error-Mode=any || return 1
+  grep -qxF "Codename: $suite" "$work"/apt/state/lists/*_InRelease
 }
 
 # fetch WHAT COMMAND...: a mirror may be in the middle of its own update, so it is asked again before giving up.
