@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ir/passes/passes.h"
 #include "memory/racing_copy.h"
 
 namespace doppel {
@@ -158,6 +159,7 @@ Engine::Translation* Engine::make(Hart& hart, const Key& key) {
   if (auto* found = look_up(key)) return found;
   const auto bytes = bytes_of(key);
   if (!riscv64::translate(bytes, unsigned(key.physical & page_mask), key.mode, ir_)) return nullptr;
+  if (!key.mode.separate_checks && !key.mode.exact_blocks && key.behind == 0) ir::share_tlb_checks(ir_);
   generator_->generate(ir_, generated_);
   const auto* code = table_used_ < table_.size() / 2 ? code_->add(generated_.bytes) : nullptr;
   if (!code) {
@@ -201,6 +203,7 @@ void Engine::link(Hart& hart) {
     const auto offset = from.links[found->second.index].target;
     hart.state().pc = e.page + offset;
     key = {.physical = (from.key.physical & ~page_mask) + offset, .behind = 0, .mode = from.key.mode};
+    key.mode.separate_checks = from.links[found->second.index].separate;
     flushes = counters_.flushes;
   }
   auto* target = find(hart, key);

@@ -39,6 +39,7 @@ struct Instruction {
   std::uint8_t length = 0;   ///< bytes of the guest instruction
   std::uint16_t offset = 0;  ///< of the guest instruction, in bytes from the page's begin
   std::uint16_t left = 0;    ///< guest instructions of the block behind this one
+  std::uint16_t size = 0;    ///< bytes of a window
   Value a = no_value, b = no_value, c = no_value;
   std::int64_t imm = 0;
 };
@@ -58,6 +59,12 @@ struct OpTraits {
   bool pure, state, memory, leaves, last;
 };
 const OpTraits& traits(Op op);
+
+/// Whether the operation is a load or store that relies on a window.
+constexpr bool in_window(const Instruction& i) {
+  return i.op == Op::load || i.op == Op::loadf ? i.b != no_value
+                                               : (i.op == Op::store || i.op == Op::storef) && i.c != no_value;
+}
 
 /// Whether `condition` holds of two 64-bit integers.
 constexpr bool holds(Condition condition, std::uint64_t a, std::uint64_t b) {

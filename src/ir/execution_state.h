@@ -23,6 +23,9 @@ struct CodeJump {
   const void* code = nullptr;
 };
 inline constexpr unsigned code_jumps = 16384;
+/// The place in a table of `code_jumps` for an address. What lies at the same offset in neighbouring pages, as the
+/// begins of functions do, goes to different places; what lies in one page never meets.
+constexpr unsigned code_jump_index(std::uint64_t address) { return (address >> 1 ^ address >> 9) % code_jumps; }
 
 /// Why translated code came back to its caller.
 enum class Exit : std::uint32_t {

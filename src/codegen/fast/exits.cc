@@ -37,8 +37,8 @@ void Generator::emit_entry(const ir::Code& code) {
   a_.jl(side.label);
 }
 
-void Generator::link_jump(std::int64_t target) {
-  if (target == whole_->begin) {
+void Generator::link_jump(std::int64_t target, bool separate) {
+  if (target == whole_->begin && !separate) {
     a_.jmp(entry_);
     return;
   }
@@ -47,6 +47,7 @@ void Generator::link_jump(std::int64_t target) {
   links_.push_back({.stub = a_.newLabel(),
                     .stub_return = a_.newLabel(),
                     .target = std::uint16_t(target),
+                    .separate = separate,
                     .displacement = a_.offset() + 1});
   a_.long_().jmp(links_.back().stub);
 }
@@ -145,6 +146,9 @@ void Generator::emit_side(Side& side) {
     case Side::Kind::taken:
       if (i.left != 0) a_.add(budget, std::int32_t(i.left));
       return emit_jump(i.imm);
+    case Side::Kind::separate:
+      a_.add(budget, std::int32_t(i.left) + 1);
+      return link_jump(i.offset, true);
     case Side::Kind::canonical:
       if (i.type == Type::f64)
         a_.vmovsd(x86::xmm(unsigned(side.vector)), DOPPEL_FIELD(layout_, canonical64, 8));
@@ -253,6 +257,8 @@ void Generator::emit(Value index) {
       return emit_compare(index);
     case Op::select:
       return emit_select(index);
+    case Op::window:
+      return emit_window(index);
     case Op::load:
     case Op::loadf:
     case Op::store:

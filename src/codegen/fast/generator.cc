@@ -34,7 +34,8 @@ bool Generator::generate(const ir::Code& code, GeneratedCode& out) {
     out.links.push_back({.displacement = std::uint32_t(link.displacement),
                          .stub = std::uint32_t(holder_.labelOffset(link.stub)),
                          .stub_return = std::uint32_t(holder_.labelOffset(link.stub_return)),
-                         .target = link.target});
+                         .target = link.target,
+                         .separate = link.separate});
   holder_.detach(&a_);
   return true;
 }
@@ -81,7 +82,7 @@ void Generator::mark_dead_sets() {
       word |= bit;
     } else if (i.op == Op::get) {
       word &= ~bit;
-    } else if (t.memory || t.leaves) {
+    } else if ((t.memory && !ir::in_window(i)) || t.leaves) {
       overwritten[0] = overwritten[1] = 0;
     }
   }

@@ -21,6 +21,7 @@ struct LinkSite {
   std::uint32_t stub;          // where it goes while it is not linked
   std::uint32_t stub_return;   // the address that the stub leaves in ExecutionState::link
   std::uint16_t target;        // the byte in the guest's page
+  bool separate;               // to code without windows
 };
 
 /// What was generated: position-independent, reaching everything through the state register.
@@ -61,7 +62,7 @@ class Generator {
     bool without_result = false;   // of an instruction that the interpreter does
     bool immediate = false;        // the value stored is a constant, `imm`
     std::int32_t imm = 0;
-    enum class Kind : std::uint8_t { load, store, taken, refuse, interpret, canonical } kind = Kind::taken;
+    enum class Kind : std::uint8_t { load, store, separate, taken, refuse, interpret, canonical } kind = Kind::taken;
   };
 
   // generator.cc: values
@@ -124,8 +125,13 @@ class Generator {
   asmjit::x86::CondCode emit_comparison(const Instruction& i);
   void emit_access(Value index);
   void tlb_entry(const x86::Gp& address, const x86::Gp& entry);
-  void check_tlb(const Instruction& i, std::int32_t tag, const x86::Gp& address, const x86::Gp& entry,
+  void check_tlb(std::uint32_t size, std::int32_t tag, const x86::Gp& address, const x86::Gp& entry,
                  const x86::Gp& page, const asmjit::Label& slow);
+  void emit_window(Value index);
+  void emit_windowed(Value index);
+  void move_float(const x86::Xmm& to, const x86::Mem& from);
+  void extend_from(const Instruction& i, const x86::Gp& to, const x86::Mem& from);
+  void store_to(const Instruction& i, const x86::Mem& to);
   void emit_load(Value index);
   void check_tlb_aligned(const Instruction& i, const x86::Gp& address, const x86::Gp& entry, const x86::Gp& page,
                          const asmjit::Label& slow);
@@ -159,7 +165,7 @@ class Generator {
   void emit_leave(std::int64_t at);
   void emit_sides();
   void emit_side(Side& side);
-  void link_jump(std::int64_t target);
+  void link_jump(std::int64_t target, bool separate = false);
   void leave_for_rax();
 
   const GuestLayout layout_;
@@ -179,6 +185,7 @@ class Generator {
   struct PendingLink {
     asmjit::Label stub, stub_return;
     std::uint16_t target;
+    bool separate;
     std::size_t displacement;
   };
   std::vector<PendingLink> links_;

@@ -32,7 +32,9 @@ inline void jump_through_cache(x86::Assembler& a, const GuestLayout& layout, con
                                const asmjit::Label& miss) {
   constexpr auto index_mask = std::int32_t((ir::code_jumps - 1) << 4);
   const auto entry = target.id() == scratch[0].id() ? scratch[1] : scratch[0];
-  a.lea(entry.r32(), x86::ptr(0, target, 3));
+  a.rorx(entry, target, 8);
+  a.xor_(entry, target);  // ir::code_jump_index, an entry's 16 bytes for every two
+  a.shl(entry.r32(), 3);
   a.and_(entry.r32(), index_mask);
   a.add(entry, DOPPEL_FIELD(layout, jumps, 8));
   a.cmp(target, x86::qword_ptr(entry));

@@ -16,7 +16,7 @@ namespace doppel::riscv64 {
 /// Where translated code for virtual addresses is, for one mode of translation.
 class CodeJumps {
  public:
-  ir::CodeJump& at(std::uint64_t pc) { return jump_[(pc >> 1) % ir::code_jumps]; }
+  ir::CodeJump& at(std::uint64_t pc) { return jump_[ir::code_jump_index(pc)]; }
   ir::CodeJump* data() { return jump_.data(); }
   void add(std::uint64_t pc, const void* code, unsigned leaf_bits) {
     at(pc) = {pc, code};
@@ -34,9 +34,8 @@ class CodeJumps {
     if (filter_.may_hold_large(address)) return flush();
     if (!filter_.may_hold(address)) return;
     const auto page = address & ~page_mask;
-    auto* entry = &at(page);
-    for (unsigned n = 0; n < page_size / 2; n++)
-      if ((entry[n].address & ~page_mask) == page) entry[n] = {};
+    for (auto pc = page; pc < page + page_size; pc += 2)
+      if (at(pc).address == pc) at(pc) = {};
     // The last instruction of the page before may reach into this one.
     if (auto& before = at(page - 2); before.address == page - 2) before = {};
   }

@@ -62,13 +62,13 @@ void Hart::update_views() {
 }
 
 void Hart::flush_translations() {
-  counters_.tlb_flushes++;
+  counters_.tlb_flushes++, tlb_changes_++;
   views_.for_each([](AddressView& view) { view.flush(); });
 }
 
 void Hart::flush_translations(std::uint64_t address, std::uint64_t length) {
   if (length == 0 || length > 64 * page_size) return flush_translations();
-  counters_.tlb_flushes++;
+  counters_.tlb_flushes++, tlb_changes_++;
   const auto last = address + length - 1;
   views_.for_each([&](AddressView& view) {
     for (auto at = address & ~page_mask; at - (address & ~page_mask) <= last - (address & ~page_mask); at += page_size)
@@ -77,7 +77,7 @@ void Hart::flush_translations(std::uint64_t address, std::uint64_t length) {
 }
 
 void Hart::flush_space(std::uint64_t asid, const std::uint64_t* address) {
-  counters_.tlb_flushes++;
+  counters_.tlb_flushes++, tlb_changes_++;
   views_.of_asid(asid, [&](AddressView& view) { address ? view.flush_page(*address) : view.flush(); });
 }
 
@@ -88,6 +88,7 @@ void Hart::flush_instructions() {
 }
 
 void Hart::forbid_stores(std::uint64_t physical_page) {
+  tlb_changes_++;
   views_.for_each([&](AddressView& view) { view.tlb.forbid_stores(physical_page); });
 }
 

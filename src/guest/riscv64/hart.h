@@ -245,6 +245,7 @@ class Hart {
   };
   // hart.cc
   void update_views();
+  std::uint64_t tlb_changes_ = 0;  // how often what a window relies on may have ended
   AddressView& view_of(Privilege privilege, bool sum) {
     return privilege == Privilege::machine ? views_.machine()
            : privilege == Privilege::user  ? views_.user()

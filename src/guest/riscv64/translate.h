@@ -22,7 +22,10 @@ struct TranslationMode {
   /// Blocks end where the interpreter's do, so that interrupts are taken at the same instructions.
   bool exact_blocks = false;
   std::uint8_t privilege = 0;
-  constexpr unsigned key() const { return floating_point | zero_blocks << 1 | exact_blocks << 2 | privilege << 3; }
+  bool separate_checks = false;  // each access looks into the TLB for itself
+  constexpr unsigned key() const {
+    return floating_point | zero_blocks << 1 | exact_blocks << 2 | privilege << 3 | separate_checks << 5;
+  }
   /// The part that a hart's view of memory does not imply, and that changes without fences.
   constexpr unsigned jump_key() const { return floating_point; }
 };

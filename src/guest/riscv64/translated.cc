@@ -161,6 +161,7 @@ bool Hart::interpret_site() {
   const auto pc = state_.pc;
   const auto unretired = state_.unretired;
   const auto mode = translation_mode().key();
+  const auto changes = tlb_changes_;
   bool go_on = false;
   const auto* block = execution_.bits != 0 ? known_block(execution_.bits) : find_block(pc);
   if (block) {
@@ -170,7 +171,9 @@ bool Hart::interpret_site() {
       run_block(*block, pc);
     else
       run_part(*block, pc, 1);
-    go_on = !fenced_ &&
+    // Windows that the block has looked up must still be good, unless it asked for the instruction: it then forgets
+    // them.
+    go_on = !fenced_ && (execution_.bits != 0 || changes == tlb_changes_) &&
             (last || (state_.pc == pc + length && state_.unretired == unretired && translation_mode().key() == mode));
   }
   execution_.budget = std::int64_t(budget_) - (go_on ? site.left : 0);

@@ -1,0 +1,119 @@
+#include <algorithm>
+
+#include "ir/passes/passes.h"
+
+namespace doppel::ir {
+namespace {
+
+/// Bytes that a window may span: the longer it is, the more often it lies on two pages and cannot be used.
+constexpr std::int64_t longest_window = 512;
+constexpr std::uint32_t no_group = ~0U;
+
+bool is_store(Op op) { return op == Op::store || op == Op::storef; }
+bool is_access(Op op) { return op == Op::load || op == Op::loadf || is_store(op); }
+
+/// Accesses of one kind off one value, near enough to each other.
+struct Group {
+  Value root;
+  bool store;
+  std::uint32_t accesses;
+  std::int64_t low, high;  // bytes from the root on, the last one exclusive
+  Value first;             // access
+  Value window = no_value;
+};
+
+/// A value as another one plus a constant.
+struct Sum {
+  Value root;
+  std::int64_t offset;
+};
+
+class Sharing {
+ public:
+  explicit Sharing(Code& code) : code_(code) {}
+
+  void run() {
+    find_groups();
+    const bool any = std::ranges::any_of(groups_, [](const Group& g) { return g.accesses > 1; });
+    if (any) insert_windows();
+  }
+
+ private:
+  Sum sum_of(Value value) const { return sums_[value]; }
+
+  void find_groups() {
+    const auto& list = code_.instructions;
+    sums_.resize(list.size());
+    group_of_.assign(list.size(), no_group);
+    for (Value n = 0; n < list.size(); n++) {
+      const auto& i = list[n];
+      sums_[n] = {n, 0};
+      if (i.op == Op::add && i.type == Type::i64 && list[i.b].op == Op::constant)
+        sums_[n] = {sums_[i.a].root, sums_[i.a].offset + list[i.b].imm};
+      else if (i.op == Op::interpret || (i.op == Op::set_state && i.flag))
+        open_ = std::uint32_t(groups_.size());  // mappings may be others behind it
+      else if (is_access(i.op))
+        group_of_[n] = join(n);
+    }
+  }
+
+  std::uint32_t join(Value access) {
+    const auto& i = code_.instructions[access];
+    const auto [root, offset] = sums_[i.a];
+    const auto low = offset + i.imm, high = low + bytes(i.type);
+    for (auto n = groups_.size(); n-- > open_;) {
+      auto& g = groups_[n];
+      if (g.root != root || g.store != is_store(i.op)) continue;
+      const auto from = std::min(g.low, low), to = std::max(g.high, high);
+      if (to - from > longest_window) continue;
+      g.low = from, g.high = to;
+      g.accesses++;
+      return std::uint32_t(n);
+    }
+    groups_.push_back(
+        {.root = root, .store = is_store(i.op), .accesses = 1, .low = low, .high = high, .first = access});
+    return std::uint32_t(groups_.size() - 1);
+  }
+
+  void insert_windows() {
+    const auto old = std::move(code_.instructions);
+    auto& list = code_.instructions;
+    list.clear();
+    list.reserve(old.size() + groups_.size());
+    std::vector<Value> moved(old.size());
+    for (Value n = 0; n < old.size(); n++) {
+      auto i = old[n];
+      for (auto* argument : {&i.a, &i.b, &i.c})
+        if (*argument != no_value) *argument = moved[*argument];
+      if (group_of_[n] != no_group && groups_[group_of_[n]].accesses > 1) {
+        auto& g = groups_[group_of_[n]];
+        if (g.first == n) {
+          auto window = i;
+          window.op = Op::window;
+          window.type = Type::i64;
+          window.flag = g.store;
+          window.b = no_value;
+          window.imm = g.low - sums_[old[n].a].offset;
+          window.size = std::uint16_t(g.high - g.low);
+          g.window = Value(list.size());
+          list.push_back(window);
+        }
+        (g.store ? i.c : i.b) = g.window;
+      }
+      moved[n] = Value(list.size());
+      list.push_back(i);
+    }
+  }
+
+  Code& code_;
+  std::vector<Sum> sums_;
+  std::vector<std::uint32_t> group_of_;
+  std::vector<Group> groups_;
+  std::uint32_t open_ = 0;  // groups from here on take more
+};
+
+}  // namespace
+
+void share_tlb_checks(Code& code) { Sharing(code).run(); }
+
+}  // namespace doppel::ir
