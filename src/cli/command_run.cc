@@ -58,7 +58,9 @@ Result<void> apply(RunOptions& o) {
   c.code_cache = *code_cache;
   c.network = o.network == "user";
   c.clock = o.clock == "host" ? ClockKind::host : ClockKind::instructions;
-  c.engine = o.engine == "interpreter" ? EngineKind::interpreter : EngineKind::fast;
+  c.engine = o.engine == "interpreter" ? EngineKind::interpreter
+             : o.engine == "fast"      ? EngineKind::fast
+                                       : EngineKind::optimizing;
   c.sandbox = !o.no_sandbox;
   for (const auto& text : o.ports) {
     auto port = parse_published_port(text);
@@ -123,9 +125,11 @@ void print_statistics(const MachineStatistics& s) {
           "links                 {:>16}\n"
           "invalidated           {:>16}\n"
           "code cache flushes    {:>16}\n"
-          "dispatches            {:>16}\n",
+          "dispatches            {:>16}\n"
+          "regions compiled      {:>16}\n"
+          "  asked for           {:>16}\n",
           s.engine->translations, s.engine->translated_instructions, s.engine->code_bytes, s.engine->links,
-          s.engine->invalidated, s.engine->flushes, h.dispatches);
+          s.engine->invalidated, s.engine->flushes, h.dispatches, s.engine->regions, s.engine->regions_asked);
   if (s.engine) print_interpreted(h);
   for (std::size_t i = 0; i < s.places.size(); i++)
     print(stderr, "hart {:<2} is at            {:016x} in {}-mode\n", i, s.places[i].pc, s.places[i].mode);
@@ -195,8 +199,8 @@ void add_run(CLI::App& program, Action& action) {
       ->type_name("WHERE")
       ->capture_default_str();
   verb->add_option("--engine", o.engine, "What executes the guest's code")
-      ->check(CLI::IsMember({"interpreter", "fast"}))
-      ->type_name("interpreter|fast")
+      ->check(CLI::IsMember({"interpreter", "fast", "optimizing"}))
+      ->type_name("interpreter|fast|optimizing")
       ->capture_default_str();
   verb->add_option("--code-cache-size", o.code_cache, "Bytes of translated code that are kept, 16M to 1G")
       ->type_name("SIZE")

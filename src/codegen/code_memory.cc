@@ -49,4 +49,8 @@ void CodeMemory::patch(const std::byte* at, std::int32_t displacement) {
   __atomic_store_n(reinterpret_cast<std::int32_t*>(writable_ + (at - executable_)), displacement, __ATOMIC_RELEASE);
 }
 
+void CodeMemory::replace(const std::byte* at, std::uint64_t bytes) {
+  __atomic_store_n(reinterpret_cast<std::uint64_t*>(writable_ + (at - executable_)), bytes, __ATOMIC_RELEASE);
+}
+
 }  // namespace doppel

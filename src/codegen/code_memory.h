@@ -24,6 +24,9 @@ class CodeMemory {
   /// Replaces the aligned 32-bit displacement at an executable address, as one store.
   void patch(const std::byte* at, std::int32_t displacement);
 
+  /// Replaces the eight aligned bytes at an executable address, as one store.
+  void replace(const std::byte* at, std::uint64_t bytes);
+
   bool contains(const void* address) const { return address >= executable_ && address < executable_ + size_; }
   std::size_t used() const { return used_; }
   std::size_t size() const { return size_; }

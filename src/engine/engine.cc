@@ -49,12 +49,12 @@ Result<std::unique_ptr<Engine>> Engine::create(GuestMemory& memory, std::size_t 
 
 Result<void> Engine::attach(Hart& hart) {
   if (!generator_) {
-    const auto layout = layout_of(hart);
-    auto routines = fast::generate_routines(layout, *code_);
+    layout_ = layout_of(hart);
+    auto routines = fast::generate_routines(layout_, *code_);
     if (!routines) return routines.failure();
     routines_ = *routines;
     routines_end_ = code_->used();
-    generator_ = std::make_unique<fast::Generator>(layout);
+    generator_ = std::make_unique<fast::Generator>(layout_);
   }
   auto& e = hart.execution();
   e.routines = routines_.of_code;
@@ -74,6 +74,7 @@ Result<void> Engine::attach(Hart& hart) {
 }
 
 void Engine::execute(Hart& hart) {
+  const auto longest = optimizer_ ? riscv64::longest_in_region : riscv64::longest_translation;
   auto& e = hart.execution();
   while (hart.budget() > 0 && !hart.attention()) {
     if (hart.take_fence()) fence(hart);
@@ -93,7 +94,8 @@ void Engine::execute(Hart& hart) {
     enter(hart, code);
     if (e.exit == ir::Exit::link) {
       link(hart);
-    } else if (hart.budget() < riscv64::longest_translation && !hart.attention()) {
+    } else if (hart.budget() < longest && !hart.attention()) {
+      if (optimizer_) sample(hart);
       if (!hart.exact_budget()) return;
       if (hart.budget() == before && hart.state().pc == pc)
         hart.interpret(hart.budget());  // the block is longer than what is left
@@ -172,6 +174,7 @@ Engine::Translation* Engine::make(Hart& hart, const Key& key) {
   t.code = code;
   t.key = key;
   t.guest_count = ir_.guest_count;
+  t.source_offset = ir_.begin;
   t.source.resize(ir_.end - ir_.begin);
   racing_copy(t.source.data(), bytes.data() + ir_.begin, t.source.size());
   t.links = generated_.links;
@@ -244,7 +247,7 @@ void Engine::check_page(std::uint64_t page, bool& changed) {
   if (found == pages_.end()) return;
   const auto list = found->second;
   for (auto* t : list) {
-    const auto bytes = bytes_of(t->key).subspan(t->key.physical & page_mask, t->source.size());
+    const auto bytes = bytes_of(t->key).subspan(t->source_offset, t->source.size());
     if (std::ranges::equal(bytes, t->source)) continue;
     forget(t);
     changed = true;
@@ -268,9 +271,14 @@ void Engine::forget(Translation* translation) {
     std::erase(list->second, translation);
     if (list->second.empty()) pages_.erase(list);
   }
-  auto slot = translation->key.hash() % table_.size();
-  while (table_[slot].load(std::memory_order_relaxed) != translation) slot = (slot + 1) % table_.size();
-  table_[slot].store(gone(), std::memory_order_release);
+  if (translation->is_region) {
+    // Its entry jumps here no more, unless that went first.
+    if (const auto* entry = look_up(translation->key)) code_->replace(entry->code, translation->entry_before);
+  } else {
+    auto slot = translation->key.hash() % table_.size();
+    while (table_[slot].load(std::memory_order_relaxed) != translation) slot = (slot + 1) % table_.size();
+    table_[slot].store(gone(), std::memory_order_release);
+  }
   translations_.erase(translation);
 }
 
@@ -287,6 +295,7 @@ void Engine::flush(Hart& hart) {
     sites_.clear();
     pages_.clear();
     translations_.clear();
+    asked_.clear();
     memory_.take_written_code();
     code_->truncate(routines_end_);
     for (const auto& other : hart.environment().harts()) other->flush_code_jumps(), other->flush_instructions();

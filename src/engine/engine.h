@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -12,6 +13,8 @@
 #include "codegen/code_memory.h"
 #include "codegen/fast/generator.h"
 #include "codegen/fast/routines.h"
+#include "codegen/region.h"
+#include "engine/optimizer.h"
 #include "guest/riscv64/hart.h"
 #include "memory/guest_memory.h"
 
@@ -21,6 +24,7 @@ namespace doppel {
 struct EngineCounters {
   std::uint64_t translations = 0, translated_instructions = 0, links = 0, invalidated = 0, flushes = 0;
   std::uint64_t code_bytes = 0;
+  std::uint64_t regions = 0, regions_asked = 0;
 };
 
 class Engine final : public riscv64::Executor {
@@ -30,6 +34,8 @@ class Engine final : public riscv64::Executor {
   static bool supported();
   /// `code_bytes` bounds the memory for translated code. Fails with a sentence.
   static Result<std::unique_ptr<Engine>> create(GuestMemory& memory, std::size_t code_bytes);
+  /// Has hot regions compiled by the optimizing generator; before the sandbox. Fails with a sentence.
+  Result<void> start_optimizing();
   /// Makes the hart execute by this engine; before its first run.
   Result<void> attach(Hart& hart);
 
@@ -53,6 +59,10 @@ class Engine final : public riscv64::Executor {
     const std::byte* code = nullptr;
     Key key;
     std::uint32_t guest_count = 0;
+    std::uint32_t samples = 0;        // how often a hart was found at its begin
+    std::uint64_t entry_before = 0;   // of a region: what stood where its entry's code now jumps here
+    std::uint16_t source_offset = 0;  // of `source` in the page
+    bool is_region = false;
     std::vector<std::byte> source;  // the guest's bytes that it was made from
     std::vector<fast::LinkSite> links;
     std::vector<const std::byte*> incoming;  // the stub returns of the jumps that are linked to it
@@ -81,6 +91,10 @@ class Engine final : public riscv64::Executor {
   void check_page(std::uint64_t page, bool& changed);
   void forget(Translation* translation);
   void flush(Hart& hart);
+  // regions.cc
+  void sample(Hart& hart);
+  std::optional<RegionRequest> collect(const Translation& entry);
+  void install(const RegionObject& object);
   void patch(const std::byte* code, const fast::LinkSite& site, const std::byte* target);
 
   GuestMemory& memory_;
@@ -96,9 +110,19 @@ class Engine final : public riscv64::Executor {
   std::unordered_map<const Translation*, std::unique_ptr<Translation>> translations_;
   std::unordered_map<std::uint64_t, std::vector<Translation*>> pages_;
   std::unordered_map<const void*, Site> sites_;  // by what their stubs leave in ExecutionState::link
+  struct Asked {
+    Key key;
+    std::uint16_t begin, end;  // of the bytes in the page that it was made from
+    std::vector<std::byte> source;
+    std::uint64_t flushes;
+  };
+  std::unordered_map<std::uint64_t, Asked> asked_;  // regions that are being compiled, by their requests' numbers
+  std::uint64_t next_request_ = 0;
+  GuestLayout layout_;
   ir::Code ir_;
   fast::GeneratedCode generated_;
   EngineCounters counters_;
+  std::unique_ptr<Optimizer> optimizer_;  // its thread comes to all of the above
 };
 
 }  // namespace doppel

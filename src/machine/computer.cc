@@ -173,6 +173,8 @@ Result<void> Computer::make_harts() {
     auto engine = Engine::create(*memory_, config_.code_cache);
     if (!engine) return engine.failure();
     engine_ = std::move(*engine);
+    if (config_.engine == EngineKind::optimizing)
+      if (auto started = engine_->start_optimizing(); !started) return started;
     for (const auto& hart : harts_)
       if (auto attached = engine_->attach(*hart); !attached) return attached;
   }

@@ -19,7 +19,7 @@
 namespace doppel {
 
 /// What executes the guest's code.
-enum class EngineKind : std::uint8_t { interpreter, fast };
+enum class EngineKind : std::uint8_t { interpreter, fast, optimizing };
 
 /// What a user asks for. Paths that are empty are not given.
 struct MachineConfig {

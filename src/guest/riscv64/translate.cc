@@ -62,18 +62,20 @@ bool Translator::reaches_store_conditional(const Instruction& lr) const {
   return false;
 }
 
-bool translate(std::span<const std::byte> page, unsigned offset, TranslationMode mode, ir::Code& out) {
+bool translate(std::span<const std::byte> page, unsigned offset, TranslationMode mode, ir::Code& out,
+               const Stops* stops) {
   out.begin = std::uint16_t(offset);
   out.guest_count = 0;
   Translator t(page, out, mode);
+  const auto longest = stops ? longest_in_region : longest_translation;
   auto at = std::size_t(offset);
   while (!t.ended) {
     Instruction i;
-    if (out.guest_count == longest_translation || !fetch(page, at, i)) break;
+    if (out.guest_count == longest || !fetch(page, at, i)) break;
     // An LR and its SC belong into one block.
-    const bool split =
-        !mode.exact_blocks && is_load_reserved(i.op) && out.guest_count + longest_reservation > longest_translation;
+    const bool split = !mode.exact_blocks && is_load_reserved(i.op) && out.guest_count + longest_reservation > longest;
     if (split) break;
+    if (stops && at != offset && stops->test(at / 2)) break;
     if (at >= page_size) break;  // behind the instruction that lies on two pages
     t.offset = std::int64_t(at);
     t.builder.at(std::uint16_t(at), i.length);

@@ -1,6 +1,7 @@
 #pragma once
 // From guest instructions to the IR, a stretch inside one page at a time. What a chapter of translate_*.h does not know
 // is left to the interpreter, instruction by instruction.
+#include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -8,6 +9,7 @@
 #include "guest/riscv64/instruction.h"
 #include "ir/builder.h"
 #include "ir/code.h"
+#include "memory/guest_memory.h"
 
 namespace doppel::riscv64 {
 
@@ -31,11 +33,16 @@ struct TranslationMode {
 };
 
 inline constexpr unsigned longest_translation = 64;  // guest instructions
+inline constexpr unsigned longest_in_region = 512;
 
 /// Translates from byte `offset` of `page` on; false when not even the first instruction lies in the page as a whole.
 /// With two bytes more than a page, those that follow it where it is mapped, also an instruction that ends in them,
 /// alone.
-bool translate(std::span<const std::byte> page, unsigned offset, TranslationMode mode, ir::Code& out);
+/// With `stops`, for a region, it may be longer and ends in front of an instruction that they name, by byte offset
+/// halved; the first is none.
+using Stops = std::bitset<page_size / 2>;
+bool translate(std::span<const std::byte> page, unsigned offset, TranslationMode mode, ir::Code& out,
+               const Stops* stops = nullptr);
 
 /// What the chapters share.
 class Translator {

@@ -6,7 +6,7 @@ namespace doppel::ir {
 namespace {
 
 /// Bytes that a window may span: the longer it is, the more often it lies on two pages and cannot be used.
-constexpr std::int64_t longest_window = 512;
+constexpr std::int64_t longest_window = 1024;
 constexpr std::uint32_t no_group = ~0U;
 
 bool is_store(Op op) { return op == Op::store || op == Op::storef; }

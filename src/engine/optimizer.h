@@ -1,0 +1,44 @@
+#pragma once
+// The way to the process that compiles hot regions.
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/file_descriptor.h"
+#include "base/result.h"
+#include "codegen/region.h"
+
+namespace doppel {
+
+class Optimizer {
+ public:
+  using Receiver = std::function<void(RegionObject)>;
+  /// Starts the process; what it makes is given to `receiver` on a thread of its own. Before the sandbox. Fails with a
+  /// sentence where the program is not there.
+  static Result<std::unique_ptr<Optimizer>> start(Receiver receiver);
+  ~Optimizer();
+  Optimizer(const Optimizer&) = delete;
+
+  /// Asks for a region; false when so many are waiting that it had better be asked for later.
+  bool submit(const RegionRequest& request);
+
+ private:
+  static constexpr std::size_t longest_queue = 32;
+  Optimizer(FileDescriptor to, FileDescriptor from, Receiver receiver);
+  void work();
+  bool read_all(void* to, std::size_t size);
+
+  FileDescriptor to_, from_, stop_;
+  Receiver receiver_;
+  std::mutex lock_;
+  std::condition_variable wake_;
+  std::vector<std::vector<std::byte>> queue_;
+  bool quit_ = false;
+  std::thread thread_;
+};
+
+}  // namespace doppel
