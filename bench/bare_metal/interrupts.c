@@ -19,7 +19,8 @@ enum {
   modes_interrupt = 1UL << 63
 };
 
-void loop_tight(void), loop_long(void), loop_calls(void), loop_memory(void), loop_wait(void), loop_left(void);
+void loop_tight(void), loop_long(void), loop_calls(void), loop_memory(void), loop_system(void), loop_wait(void),
+    loop_left(void);
 void loop_poll(volatile uint16_t* word, uint64_t usual, volatile uint64_t* noted);
 void supervisor_trap(void), to_supervisor(void (*go_on)(void));
 
@@ -191,6 +192,7 @@ void first_hart(void) {
   mtimecmp[0] = -1;
   choose(machine_timer);
   measure_in_loops("mtimecmp", arm_machine_timer);
+  measure("mtimecmp", "/system", arm_machine_timer, loop_system);  // needs M-mode
   one_after_another("mtimecmp-each", set_machine_timer);
   choose(machine_software);
   measure_in_loops("other-hart", arm_other_hart);

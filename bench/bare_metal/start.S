@@ -139,6 +139,17 @@ loop_memory:
   and a2, a2, a4
   j 1b
 
+# Instructions that an engine may leave to an interpreter, and slow ones.
+  .global loop_system
+loop_system:
+  enter
+1:csrr a0, mcause
+  csrr a1, mcycle
+  rdtime a2
+  fence.i
+  div a0, a1, a2
+  j 1b
+
   .global loop_wait
 loop_wait:
   enter

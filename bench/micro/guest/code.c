@@ -70,7 +70,7 @@ static uint64_t round_16k(uint64_t n) { return round_robin(n, 16384); }
 static uint64_t round_64k(uint64_t n) { return round_robin(n, 65536); }
 
 // New code in new memory, executed once: what translating costs, for each instruction.
-enum { fresh_words = 1 << 17 };
+enum { fresh_words = 1 << 14 };
 static uint64_t turn;
 static void lay_fresh(void) {
   if (code) unmap_code();
@@ -125,20 +125,22 @@ static uint64_t fence_alone(uint64_t n) {
 
 // Appending: each function is new, in a page that has older ones (a just-in-time compiler that warms up).
 static uint64_t append(uint64_t n) {
-  uint64_t sum = 0;
-  for (uint64_t i = 0; i < n; i++) {
-    uint32_t* at = code + i % 1024 * 16;
-    at[0] = addi(a0, 0, i & 1023), at[1] = ret;
+  static uint64_t made;
+  uint64_t right = 0;
+  for (uint64_t i = 0; i < n; i++, made++) {
+    const uint64_t value = (made + (made >> 10)) & 1023;  // not what was there when it comes round
+    uint32_t* at = code + made % 1024 * 16;
+    at[0] = addi(a0, 0, value), at[1] = ret;
     fence_i();
-    sum += call(at);
+    right += call(at) == value;
   }
-  return sum;
+  return right;
 }
 
 const struct Case code_cases[] = {
     {.name = "blocks-1K", .operations = 1024 * 128, .batch = round_1k, .prepare = lay_1k, .finish = unmap_code},
-    {.name = "blocks-16K", .operations = 16384 * 8, .batch = round_16k, .prepare = lay_16k, .finish = unmap_code},
-    {.name = "blocks-64K", .operations = 65536 * 2, .batch = round_64k, .prepare = lay_64k, .finish = unmap_code},
+    {.name = "blocks-16K", .operations = 16384, .batch = round_16k, .prepare = lay_16k, .finish = unmap_code},
+    {.name = "blocks-64K", .operations = 65536, .batch = round_64k, .prepare = lay_64k, .finish = unmap_code},
     {.name = "new-code-instruction",
      .operations = fresh_words,
      .batch = run_fresh,
@@ -146,16 +148,16 @@ const struct Case code_cases[] = {
      .before = lay_fresh,
      .finish = unmap_code},
     {.name = "fence.i", .operations = 5000, .batch = fence_alone},
-    {.name = "patch+fence.i+call", .operations = 500, .batch = patch_fence, .prepare = lay_small, .finish = unmap_code},
-    {.name = "patch+flush+call", .operations = 500, .batch = patch_flush, .prepare = lay_small, .finish = unmap_code},
+    {.name = "patch+fence.i+call", .operations = 20, .batch = patch_fence, .prepare = lay_small, .finish = unmap_code},
+    {.name = "patch+flush+call", .operations = 20, .batch = patch_flush, .prepare = lay_small, .finish = unmap_code},
     {.name = "patch+flush-local+call",
-     .operations = 500,
+     .operations = 20,
      .batch = patch_flush_local,
      .prepare = lay_small,
      .finish = unmap_code},
-    {.name = "append+fence.i+call", .operations = 1024, .batch = append, .prepare = lay_small, .finish = unmap_code},
+    {.name = "append+fence.i+call", .operations = 64, .batch = append, .prepare = lay_small, .finish = unmap_code},
     {.name = "store-beside-code",
-     .operations = 50000,
+     .operations = 20000,
      .batch = data_beside,
      .prepare = lay_small,
      .finish = unmap_code},

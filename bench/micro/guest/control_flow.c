@@ -23,8 +23,9 @@ static uint64_t dispatch(uint64_t n, const uint8_t* code) {
   NEXT;
   NEXT;
   TARGET(0)
-  TARGET(1) TARGET(2) TARGET(3) TARGET(4) TARGET(5) TARGET(6) TARGET(7) TARGET(8) TARGET(9) TARGET(10) TARGET(11)
-      TARGET(12) TARGET(13) TARGET(14) TARGET(15)
+  TARGET(1)
+  TARGET(2) TARGET(3) TARGET(4) TARGET(5) TARGET(6) TARGET(7) TARGET(8) TARGET(9) TARGET(10) TARGET(11) TARGET(12)
+      TARGET(13) TARGET(14) TARGET(15)
 }
 static uint64_t indirect_one(uint64_t n) { return dispatch(n, one_target); }
 static uint64_t indirect_sixteen(uint64_t n) { return dispatch(n, sixteen_targets); }
@@ -141,16 +142,16 @@ static __attribute__((noinline)) uint64_t fibonacci(uint64_t n) {
 static uint64_t recursive(uint64_t n) { return fibonacci(20) + 0 * n; }
 
 const struct Case control_flow_cases[] = {
-    {.name = "jump-direct", .operations = 2000000, .batch = direct},
-    {.name = "jump-indirect-1", .operations = 500000, .batch = indirect_one, .prepare = choose_targets},
-    {.name = "jump-indirect-16", .operations = 500000, .batch = indirect_sixteen, .prepare = choose_targets},
-    {.name = "jump-switch-16", .operations = 500000, .batch = switched, .prepare = choose_targets},
-    {.name = "call+return", .operations = 1000000, .batch = call_near},
-    {.name = "call+return-other-page", .operations = 1000000, .batch = call_far},
-    {.name = "call+return-by-pointer", .operations = 1000000, .batch = call_by_pointer},
-    {.name = "call+return-16-callers", .operations = 1000000, .batch = call_from_many},
-    {.name = "call+return-64-deep", .operations = 1000000, .batch = call_deep},
-    {.name = "call+return-16-pages", .operations = 500000, .batch = call_deep_far},
+    {.name = "jump-direct", .operations = 800000, .batch = direct},
+    {.name = "jump-indirect-1", .operations = 100000, .batch = indirect_one, .prepare = choose_targets},
+    {.name = "jump-indirect-16", .operations = 100000, .batch = indirect_sixteen, .prepare = choose_targets},
+    {.name = "jump-switch-16", .operations = 100000, .batch = switched, .prepare = choose_targets},
+    {.name = "call+return", .operations = 200000, .batch = call_near},
+    {.name = "call+return-other-page", .operations = 200000, .batch = call_far},
+    {.name = "call+return-by-pointer", .operations = 200000, .batch = call_by_pointer},
+    {.name = "call+return-16-callers", .operations = 100000, .batch = call_from_many},
+    {.name = "call+return-64-deep", .operations = 128000, .batch = call_deep},
+    {.name = "call+return-16-pages", .operations = 16000, .batch = call_deep_far},
     {.name = "fibonacci-call", .operations = 21891, .batch = recursive},
     {0},
 };

@@ -110,16 +110,16 @@ static uint64_t crc(uint64_t n) {
 }
 
 const struct Case integer_cases[] = {
-    {.name = "alu-chain", .operations = 5000000, .batch = chain},
-    {.name = "alu-independent", .operations = 5000000, .batch = independent},
-    {.name = "alu-words", .operations = 5000000, .batch = words},
-    {.name = "alu-many-registers", .operations = 3000000, .batch = many_registers},
-    {.name = "alu-loop", .operations = 2500000, .batch = loop},
-    {.name = "branch-by-chance", .operations = 500000, .batch = unpredictable},
-    {.name = "multiply", .operations = 2000000, .batch = multiply},
-    {.name = "divide", .operations = 500000, .batch = divide},
-    {.name = "crc-bitwise-byte", .operations = 250000, .batch = crc},
-    {.name = "sha256-block", .operations = 1000, .batch = sha256_base},
-    {.name = "sha256-block-zbb", .operations = 1000, .batch = sha256_zbb},
+    {.name = "alu-chain", .operations = 2000000, .batch = chain},
+    {.name = "alu-independent", .operations = 2000000, .batch = independent},
+    {.name = "alu-words", .operations = 2000000, .batch = words},
+    {.name = "alu-many-registers", .operations = 1200000, .batch = many_registers},
+    {.name = "alu-loop", .operations = 1000000, .batch = loop},
+    {.name = "branch-by-chance", .operations = 100000, .batch = unpredictable},
+    {.name = "multiply", .operations = 1000000, .batch = multiply},
+    {.name = "divide", .operations = 200000, .batch = divide},
+    {.name = "crc-bitwise-byte", .operations = 80000, .batch = crc},
+    {.name = "sha256-block", .operations = 500, .batch = sha256_base},
+    {.name = "sha256-block-zbb", .operations = 500, .batch = sha256_zbb},
     {0},
 };

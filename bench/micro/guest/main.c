@@ -1,6 +1,6 @@
-// micro [REGEX]: runs the cases whose names match, each several times, and prints for each its name, the nanoseconds of
-// one operation in the fastest batch, and what the batch computed. As the guest's first process it powers off at the
-// end.
+// micro [REGEX]: runs the cases whose names match, each for SECONDS but in at least BATCHES, and prints for each its
+// name, the nanoseconds of one operation in the fastest batch, and what the batch computed. As the guest's first
+// process it powers off at the end.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -61,15 +61,15 @@ uint64_t next_random(uint64_t* state) {
   return *state ^= *state << 17;
 }
 
-// The fastest of at least five batches, and of as many as fit in 0.3 seconds: what disturbs only ever adds.
-static void run(const struct Case* c) {
-  enum { fewest = 5 };
-  const double enough = 0.3e9;
+// The fastest of at least so many batches, and of as many as fit in that time: what disturbs only ever adds.
+static void run(const struct Case* c, int fewest, double enough) {
   double best = 1e300, all = 0;
   uint64_t result = 0;
+  printf("begin %s\n", c->name);  // where a profile of the case begins
+  fflush(stdout);
   stay_on(0);
   if (c->prepare) c->prepare();
-  for (int turn = 0; turn < fewest || (all < enough && turn < 500); turn++) {
+  for (int turn = 0; turn < fewest || all < enough; turn++) {
     if (c->before) c->before();
     const double begin = now();
     const uint64_t computed = c->batch(c->operations);
@@ -95,12 +95,14 @@ int main(int count, char** words) {
   if (count > 1 && strcmp(words[1], "--exit") == 0) return 0;  // what fork+exec runs
   if (getpid() == 1) mount_what_is_needed();
   regex_t wanted;
-  const char* expression = getenv("CASES");  // from the kernel's command line
+  // From the kernel's command line.
+  const char *expression = getenv("CASES"), *seconds = getenv("SECONDS"), *batches = getenv("BATCHES");
   if (count > 1) expression = words[1];
   must(regcomp(&wanted, expression ? expression : ".", REG_EXTENDED | REG_NOSUB) == 0, "the regular expression");
   for (size_t i = 0; i < sizeof chapters / sizeof *chapters; i++)
     for (const struct Case* c = chapters[i]; c->name; c++)
-      if (regexec(&wanted, c->name, 0, NULL, 0) == 0) run(c);
+      if (regexec(&wanted, c->name, 0, NULL, 0) == 0)
+        run(c, batches ? atoi(batches) : 5, seconds ? atof(seconds) * 1e9 : 0.3e9);
   printf("micro is done\n");
   leave(0);
 }

@@ -12,7 +12,7 @@
 
 #include "bench.h"
 
-enum { page = 4096, pages = 1024 };
+enum { page = 4096, pages = 128 };
 static int file = -1;
 
 static uint64_t get_parent(uint64_t n) {
@@ -180,25 +180,25 @@ static uint64_t interrupt_other(uint64_t n) {
 }
 
 const struct Case system_cases[] = {
-    {.name = "syscall", .operations = 20000, .batch = get_parent},
-    {.name = "read-1", .operations = 10000, .batch = read_one, .prepare = open_zero, .finish = close_file},
-    {.name = "read-64K", .operations = 50, .batch = read_64k, .prepare = open_zero, .finish = close_file},
-    {.name = "write-1", .operations = 10000, .batch = write_one, .prepare = open_null, .finish = close_file},
-    {.name = "stat", .operations = 4000, .batch = look_at_file},
-    {.name = "signal", .operations = 2000, .batch = signal_itself},
-    {.name = "fault-to-signal", .operations = 500, .batch = handle_fault},
-    {.name = "mmap+munmap", .operations = 2000, .batch = map_and_unmap},
-    {.name = "mmap+touch+munmap", .operations = 1000, .batch = map_touch_unmap},
-    {.name = "mprotect-both-ways", .operations = 500, .batch = change_permission},
-    {.name = "page-fault-anonymous", .operations = pages, .batch = fault_anonymous},
-    {.name = "page-fault-huge", .operations = 4, .batch = fault_huge},
+    {.name = "syscall", .operations = 1000, .batch = get_parent},
+    {.name = "read-1", .operations = 1000, .batch = read_one, .prepare = open_zero, .finish = close_file},
+    {.name = "read-64K", .operations = 20, .batch = read_64k, .prepare = open_zero, .finish = close_file},
+    {.name = "write-1", .operations = 1000, .batch = write_one, .prepare = open_null, .finish = close_file},
+    {.name = "stat", .operations = 200, .batch = look_at_file},
+    {.name = "signal", .operations = 100, .batch = signal_itself},
+    {.name = "fault-to-signal", .operations = 50, .batch = handle_fault},
+    {.name = "mmap+munmap", .operations = 50, .batch = map_and_unmap},
+    {.name = "mmap+touch+munmap", .operations = 40, .batch = map_touch_unmap},
+    {.name = "mprotect-both-ways", .operations = 100, .batch = change_permission},
+    {.name = "page-fault-anonymous", .operations = 128, .batch = fault_anonymous},
+    {.name = "page-fault-huge", .operations = 2, .batch = fault_huge},
     {.name = "page-fault-file",
-     .operations = pages,
+     .operations = 128,
      .batch = fault_file_read,
      .prepare = make_file,
      .finish = remove_file},
     {.name = "page-fault-file-copy",
-     .operations = pages,
+     .operations = 128,
      .batch = fault_file_copy,
      .prepare = make_file,
      .finish = remove_file},

@@ -53,10 +53,10 @@ static uint64_t be_interrupted(uint64_t n) {
 }
 
 const struct Case time_cases[] = {
-    {.name = "rdtime", .operations = 200000, .batch = read_time},
-    {.name = "clock_gettime", .operations = 100000, .batch = read_clock},
-    {.name = "clock_gettime-syscall", .operations = 20000, .batch = read_clock_by_call},
-    {.name = "timer-sleep", .operations = 200, .batch = sleep_shortly, .prepare = precise},
-    {.name = "timer-interrupt+signal", .operations = 500, .batch = be_interrupted},
+    {.name = "rdtime", .operations = 20000, .batch = read_time},
+    {.name = "clock_gettime", .operations = 10000, .batch = read_clock},
+    {.name = "clock_gettime-syscall", .operations = 1000, .batch = read_clock_by_call},
+    {.name = "timer-sleep", .operations = 20, .batch = sleep_shortly, .prepare = precise},
+    {.name = "timer-interrupt+signal", .operations = 40, .batch = be_interrupted},
     {0},
 };
