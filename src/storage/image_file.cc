@@ -8,22 +8,13 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <csignal>
 #include <cstdio>
 #include <cstring>
-#include <mutex>
+
+#include "base/file_size_limit.h"
 
 namespace doppel {
 namespace {
-
-// Past RLIMIT_FSIZE the kernel would end the process; like a full disk, it has to be an error of one request.
-void ignore_file_size_signal() {
-  static std::once_flag once;
-  std::call_once(once, [] {
-    struct sigaction old{};
-    if (sigaction(SIGXFSZ, nullptr, &old) == 0 && old.sa_handler == SIG_DFL) std::signal(SIGXFSZ, SIG_IGN);
-  });
-}
 
 Error open_error(const std::string& path, bool writable) {
   const int why = errno;
