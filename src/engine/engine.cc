@@ -154,12 +154,22 @@ std::span<const std::byte> Engine::bytes_of(const Key& key) {
   return crossing_;
 }
 
+/// A copy of what a translation of the key may be made of: other harts may be writing there, and what is compared later
+/// must be what was translated.
+std::span<const std::byte> Engine::copy_of(const Key& key) {
+  constexpr std::size_t longest_source = riscv64::longest_translation * 4;
+  const auto bytes = bytes_of(key);
+  const auto part = bytes.subspan(key.physical & page_mask);
+  racing_copy(copied_.data() + (bytes.size() - part.size()), part.data(), std::min(part.size(), longest_source));
+  return std::span(copied_).first(bytes.size());
+}
+
 Engine::Translation* Engine::make(Hart& hart, const Key& key) {
   mark_page(hart, key.physical);
   if (key.behind) mark_page(hart, key.behind);
   std::unique_lock guard(lock_);
   if (auto* found = look_up(key)) return found;
-  const auto bytes = bytes_of(key);
+  const auto bytes = copy_of(key);
   if (!riscv64::translate(bytes, unsigned(key.physical & page_mask), key.mode, ir_)) return nullptr;
   if (!key.mode.separate_checks && !key.mode.exact_blocks && key.behind == 0) ir::share_tlb_checks(ir_);
   generator_->generate(ir_, generated_);
@@ -175,8 +185,7 @@ Engine::Translation* Engine::make(Hart& hart, const Key& key) {
   t.key = key;
   t.guest_count = ir_.guest_count;
   t.source_offset = ir_.begin;
-  t.source.resize(ir_.end - ir_.begin);
-  racing_copy(t.source.data(), bytes.data() + ir_.begin, t.source.size());
+  t.source.assign(bytes.begin() + ir_.begin, bytes.begin() + ir_.end);
   t.links = generated_.links;
   for (std::uint32_t n = 0; n < t.links.size(); n++) sites_[code + t.links[n].stub_return] = {&t, n};
   for (const auto address : {key.physical, key.behind}) {

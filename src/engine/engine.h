@@ -85,6 +85,7 @@ class Engine final : public riscv64::Executor {
   void insert(Translation* translation);
   Translation* make(Hart& hart, const Key& key);
   std::span<const std::byte> bytes_of(const Key& key);
+  std::span<const std::byte> copy_of(const Key& key);
   void mark_page(Hart& hart, std::uint64_t physical);
   void link(Hart& hart);
   void fence(Hart& hart);
@@ -105,7 +106,7 @@ class Engine final : public riscv64::Executor {
   /// Open addressing; read without the lock, and emptied only while no hart executes.
   std::vector<std::atomic<Translation*>> table_;
   std::size_t table_used_ = 0;
-  std::array<std::byte, page_size + 2> crossing_{};
+  std::array<std::byte, page_size + 2> crossing_{}, copied_{};
   std::mutex lock_;  // guards all below, writing above, and the generator
   std::unordered_map<const Translation*, std::unique_ptr<Translation>> translations_;
   std::unordered_map<std::uint64_t, std::vector<Translation*>> pages_;
