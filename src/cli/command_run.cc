@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "cli/cache_folder.h"
 #include "cli/command.h"
 #include "cli/image_store.h"
 #include "guest/riscv64/decode.h"
@@ -19,7 +20,7 @@ namespace {
 
 struct RunOptions {
   std::string image, memory = "2G", network = "user", engine = Engine::supported() ? "fast" : "interpreter",
-                     clock = "host", code_cache = "256M";
+                     clock = "host", code_cache, code_cache_size = "256M";
   std::vector<std::string> disks, ports;
   bool snapshot = false, no_sandbox = false, statistics = false;
   MachineConfig config;
@@ -46,16 +47,31 @@ Result<std::uint64_t> parse_size(const std::string& text) {
   return number << shift;
 }
 
+/// Nothing is opened for a run that does not come to translating.
+Result<void> apply_code_cache(RunOptions& o) {
+  auto& c = o.config;
+  const auto size = parse_size(o.code_cache_size);
+  if (!size) return size.failure();
+  if (*size < (16ULL << 20) || *size > (1ULL << 30))
+    return error("--code-cache-size is {}, and must be 16M to 1G", o.code_cache_size);
+  c.code_cache = c.code_store.limit = *size;
+  if (o.code_cache == "none" || o.engine == "interpreter" || !c.dump_dtb.empty()) return {};
+  c.code_store.must = !o.code_cache.empty();
+  c.code_store.folder = o.code_cache;
+  const auto cache = cache_folder();
+  if (c.code_store.must || !cache) return {};
+  std::error_code ignored;  // if it cannot be made, opening the folder in it will say so
+  std::filesystem::create_directories(*cache, ignored);
+  c.code_store.folder = *cache / "code";
+  return {};
+}
+
 Result<void> apply(RunOptions& o) {
   auto& c = o.config;
   const auto memory = parse_size(o.memory);
   if (!memory) return memory.failure();
   c.memory = *memory;
-  const auto code_cache = parse_size(o.code_cache);
-  if (!code_cache) return code_cache.failure();
-  if (*code_cache < (16ULL << 20) || *code_cache > (1ULL << 30))
-    return error("--code-cache-size is {}, and must be 16M to 1G", o.code_cache);
-  c.code_cache = *code_cache;
+  if (auto applied = apply_code_cache(o); !applied) return applied;
   c.network = o.network == "user";
   c.clock = o.clock == "host" ? ClockKind::host : ClockKind::instructions;
   c.engine = o.engine == "interpreter" ? EngineKind::interpreter
@@ -97,6 +113,16 @@ void print_interpreted(const riscv64::HartCounters& harts) {
   for (const auto& [count, name] : list) print(stderr, "  {:<20}{:>16}\n", name, count);
 }
 
+void print_code_store(const CodeStoreCounters& s) {
+  if (!s.problem.empty()) return print(stderr, "code cache on disk    not used: {}\n", s.problem);
+  print(stderr,
+        "code cache on disk    {:>16}\n"
+        "  loaded              {:>16}\n"
+        "  stored              {:>16}\n"
+        "  rejected            {:>16}\n",
+        s.known, s.loaded, s.stored, s.rejected);
+}
+
 void print_statistics(const MachineStatistics& s) {
   const auto& h = s.harts;
   const auto busy = s.seconds * s.cpus - s.seconds_waiting;
@@ -130,6 +156,7 @@ void print_statistics(const MachineStatistics& s) {
           "  asked for           {:>16}\n",
           s.engine->translations, s.engine->translated_instructions, s.engine->code_bytes, s.engine->links,
           s.engine->invalidated, s.engine->flushes, h.dispatches, s.engine->regions, s.engine->regions_asked);
+  if (s.code_store) print_code_store(*s.code_store);
   if (s.engine) print_interpreted(h);
   for (std::size_t i = 0; i < s.places.size(); i++)
     print(stderr, "hart {:<2} is at            {:016x} in {}-mode\n", i, s.places[i].pc, s.places[i].mode);
@@ -202,7 +229,13 @@ void add_run(CLI::App& program, Action& action) {
       ->check(CLI::IsMember({"interpreter", "fast", "optimizing"}))
       ->type_name("interpreter|fast|optimizing")
       ->capture_default_str();
-  verb->add_option("--code-cache-size", o.code_cache, "Bytes of translated code that are kept, 16M to 1G")
+  verb->add_option(
+          "--code-cache", o.code_cache,
+          "Where translated code is kept for the next run: a folder, or none; by default code in doppel's part "
+          "of your cache folder")
+      ->type_name("DIR|none");
+  verb->add_option("--code-cache-size", o.code_cache_size,
+                   "Bytes of translated code that are kept in memory, and as many on disk, 16M to 1G")
       ->type_name("SIZE")
       ->capture_default_str();
   verb->add_option("--clock", o.clock,

@@ -12,6 +12,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "cli/cache_folder.h"
 #include "cli/command.h"
 
 extern char** environ;
@@ -58,10 +59,9 @@ Result<std::string> member(const fs::path& folder, const nlohmann::json& descrip
 }  // namespace
 
 Result<fs::path> image_folder() {
-  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache && *cache == '/')
-    return fs::path(cache) / "doppel/images";
-  if (const char* home = std::getenv("HOME"); home && *home) return fs::path(home) / ".cache/doppel/images";
-  return error("it is not known where images are kept: set HOME or XDG_CACHE_HOME");
+  auto cache = cache_folder();
+  if (!cache) return error("it is not known where images are kept: set HOME or XDG_CACHE_HOME");
+  return *cache / "images";
 }
 
 Result<fs::path> image_path(const std::string& name) {

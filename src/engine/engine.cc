@@ -157,11 +157,23 @@ std::span<const std::byte> Engine::bytes_of(const Key& key) {
 /// A copy of what a translation of the key may be made of: other harts may be writing there, and what is compared later
 /// must be what was translated.
 std::span<const std::byte> Engine::copy_of(const Key& key) {
-  constexpr std::size_t longest_source = riscv64::longest_translation * 4;
+  constexpr std::size_t longest_source = riscv64::longest_translation * 4 + 2;  // and what it looks at behind
   const auto bytes = bytes_of(key);
   const auto part = bytes.subspan(key.physical & page_mask);
   racing_copy(copied_.data() + (bytes.size() - part.size()), part.data(), std::min(part.size(), longest_source));
   return std::span(copied_).first(bytes.size());
+}
+
+/// Leaves the code for the key in generated_, and what of the guest it is for in ir_: from the store, or made now.
+bool Engine::translate(const Key& key, std::span<const std::byte> bytes) {
+  if (store_ && find_stored(key, bytes)) return true;
+  if (!riscv64::translate(bytes, unsigned(key.physical & page_mask), key.mode, ir_)) return false;
+  if (!key.mode.separate_checks && !key.mode.exact_blocks && key.behind == 0) ir::share_tlb_checks(ir_);
+  generator_->generate(ir_, generated_);
+  counters_.translations++;
+  counters_.translated_instructions += ir_.guest_count;
+  if (store_) store(key, bytes);
+  return true;
 }
 
 Engine::Translation* Engine::make(Hart& hart, const Key& key) {
@@ -170,9 +182,7 @@ Engine::Translation* Engine::make(Hart& hart, const Key& key) {
   std::unique_lock guard(lock_);
   if (auto* found = look_up(key)) return found;
   const auto bytes = copy_of(key);
-  if (!riscv64::translate(bytes, unsigned(key.physical & page_mask), key.mode, ir_)) return nullptr;
-  if (!key.mode.separate_checks && !key.mode.exact_blocks && key.behind == 0) ir::share_tlb_checks(ir_);
-  generator_->generate(ir_, generated_);
+  if (!translate(key, bytes)) return nullptr;
   const auto* code = table_used_ < table_.size() / 2 ? code_->add(generated_.bytes) : nullptr;
   if (!code) {
     guard.unlock();
@@ -194,8 +204,6 @@ Engine::Translation* Engine::make(Hart& hart, const Key& key) {
     // Written to meanwhile: the next fence must look at it.
     if (!memory_.holds_code(address)) memory_.add_written_code(address);
   }
-  counters_.translations++;
-  counters_.translated_instructions += t.guest_count;
   counters_.code_bytes += generated_.bytes.size();
   translations_[&t] = std::move(translation);
   insert(&t);

@@ -14,6 +14,7 @@
 #include "codegen/fast/generator.h"
 #include "codegen/fast/routines.h"
 #include "codegen/region.h"
+#include "engine/code_store.h"
 #include "engine/optimizer.h"
 #include "guest/riscv64/hart.h"
 #include "memory/guest_memory.h"
@@ -38,9 +39,16 @@ class Engine final : public riscv64::Executor {
   Result<void> start_optimizing();
   /// Makes the hart execute by this engine; before its first run.
   Result<void> attach(Hart& hart);
+  /// From now on what is translated comes from there, or goes there; behind the first attach(). Where the folder need
+  /// not be used (CodeStoreOptions::must) and cannot be, the counters say why.
+  Result<void> open_store(const CodeStoreOptions& options);
+  /// CodeStore::start() and close().
+  void start_store();
+  void close_store();
 
   void execute(Hart& hart) override;
   EngineCounters counters() const { return counters_; }
+  std::optional<CodeStoreCounters> store_counters() const;
 
  private:
   /// What a translation is found by.
@@ -86,6 +94,9 @@ class Engine final : public riscv64::Executor {
   Translation* make(Hart& hart, const Key& key);
   std::span<const std::byte> bytes_of(const Key& key);
   std::span<const std::byte> copy_of(const Key& key);
+  bool translate(const Key& key, std::span<const std::byte> bytes);
+  bool find_stored(const Key& key, std::span<const std::byte> bytes);
+  void store(const Key& key, std::span<const std::byte> bytes);
   void mark_page(Hart& hart, std::uint64_t physical);
   void link(Hart& hart);
   void fence(Hart& hart);
@@ -123,6 +134,9 @@ class Engine final : public riscv64::Executor {
   ir::Code ir_;
   fast::GeneratedCode generated_;
   EngineCounters counters_;
+  std::unique_ptr<CodeStore> store_;
+  CodeObject object_;  // on its way out of the store, or in
+  std::string store_problem_;
   std::unique_ptr<Optimizer> optimizer_;  // its thread comes to all of the above
 };
 

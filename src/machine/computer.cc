@@ -177,6 +177,7 @@ Result<void> Computer::make_harts() {
       if (auto started = engine_->start_optimizing(); !started) return started;
     for (const auto& hart : harts_)
       if (auto attached = engine_->attach(*hart); !attached) return attached;
+    if (auto opened = engine_->open_store(config_.code_store); !opened) return opened;
   }
   const bool htif = kernel_ && kernel_->symbols.tohost && !firmware_;
   Scheduler::Hooks hooks{.ticks_to_ns = [this](std::uint64_t ticks) -> std::uint64_t {

@@ -122,6 +122,7 @@ Result<MachineOutcome> Computer::run() {
     loop_->run();
   });
   scheduler_->start_workers();
+  if (engine_) engine_->start_store();
   {
     std::lock_guard guard(lock_);
     console_->start();
@@ -134,6 +135,7 @@ Result<MachineOutcome> Computer::run() {
   scheduler_->halt();
   scheduler_->wait_halted();
   ran_ns_ = monotonic_ns() - started_ns_;
+  if (engine_) engine_->close_store();
   std::lock_guard guard(lock_);
   console_->restore_terminal();
   if (!status) return status.failure();
@@ -170,7 +172,7 @@ MachineStatistics Computer::statistics() {
   for (const auto& hart : harts_)
     for (std::size_t op = 0; op < all.harts.interpreted.size(); op++)
       all.harts.interpreted[op] += hart->counters().interpreted[op];
-  if (engine_) all.engine = engine_->counters();
+  if (engine_) all.engine = engine_->counters(), all.code_store = engine_->store_counters();
   all.dirty_pages = memory_->dirty_pages().size();
   if (input_->deterministic()) all.memory_hash = memory_->hash();
   return all;

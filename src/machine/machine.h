@@ -34,6 +34,7 @@ struct MachineConfig {
   ClockKind clock = ClockKind::host;
   EngineKind engine = EngineKind::fast;
   std::uint64_t code_cache = 256ULL << 20;  // bytes of translated code that are kept
+  CodeStoreOptions code_store;              // where they are kept from run to run
   bool sandbox = true;
   std::string dump_dtb;   // write the device tree there and do not run
   std::string signature;  // of a bare-metal ELF, written at its end
@@ -49,6 +50,7 @@ struct MachineStatistics {
   double seconds = 0, seconds_waiting = 0;
   riscv64::HartCounters harts;  // all together
   std::optional<EngineCounters> engine;
+  std::optional<CodeStoreCounters> code_store;
   unsigned cpus = 0;
   struct Place {
     std::uint64_t pc;

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import unittest
+import unittest.mock
 
 import machine_files as files
 
@@ -35,6 +36,9 @@ class BareMetal(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
+        user_cache = unittest.mock.patch.dict(os.environ, {"XDG_CACHE_HOME": folder.name})
+        user_cache.start()
+        self.addCleanup(user_cache.stop)
 
     def command(self, kernel, *arguments):
         (self.folder / "kernel").write_bytes(kernel)
@@ -81,6 +85,49 @@ class BareMetal(unittest.TestCase):
 
         self.assertEqual(len(counted()), 2)
         self.assertEqual(counted(), counted())
+
+    def counters(self, *arguments, program=None):
+        result = self.run_it(program or files.htif_elf(b"cached"), "--stats", "--clock", "instructions", *arguments)
+        self.assertEqual((result.returncode, result.stdout), (0, b"cached"), result.stderr)
+        return {line[:22].strip(): line[22:].strip() for line in result.stderr.decode().splitlines()}
+
+    def test_the_code_cache_on_disk(self):
+        """A second run translates nothing and ends as the first; a cache that is damaged or not the user's is not used."""
+        cache = self.folder / "code"
+        none, cold, warm = (self.counters("--code-cache", where) for where in ("none", str(cache), str(cache)))
+        self.assertNotEqual(cold["translations"], "0")
+        self.assertEqual((cold["loaded"], cold["stored"]), ("0", cold["translations"]))
+        self.assertEqual((warm["translations"], warm["loaded"], warm["stored"]), ("0", cold["translations"], "0"))
+        self.assertNotIn("loaded", none)
+        cache_lines = {"translations", "of guest code", "code cache on disk", "loaded", "stored", "rejected"}
+        for name in set(none) - cache_lines:
+            if "second" not in name:
+                self.assertEqual((cold[name], warm[name]), (none[name], none[name]), name)
+        code = next(cache.glob("*.code"))
+        content = bytearray(code.read_bytes())
+        content[-1000] ^= 1
+        code.write_bytes(content)
+        damaged = self.counters("--code-cache", str(cache))
+        self.assertEqual((damaged["loaded"], damaged["memory hash"]), ("0", none["memory hash"]))
+        self.assertNotEqual(damaged["rejected"], "0")
+        interpreted = self.counters("--code-cache", str(self.folder / "other"), "--engine", "interpreter")
+        self.assertNotIn("loaded", interpreted)
+        self.assertFalse((self.folder / "other").exists())
+
+    def test_a_code_cache_that_others_may_write_to(self):
+        """As it is by default it is not used; one that was asked for is refused."""
+        cache = self.folder / "doppel" / "code"
+        cache.mkdir(parents=True)
+        cache.chmod(0o777)
+        result = self.run_it(files.htif_elf(b"x"), "--stats")
+        self.assertEqual((result.returncode, result.stdout), (0, b"x"))
+        self.assertRegex(result.stderr, rb"code cache on disk +not used: .*other users may write")
+        refused = self.run_it(files.htif_elf(b"x"), "--code-cache", str(cache))
+        self.assertEqual((refused.returncode, refused.stdout), (2, b""))
+        self.assertRegex(refused.stderr, rb"\Adoppel: other users may write to the code cache [^\n]+[^.\n]\n\Z")
+        cache.chmod(0o700)
+        used = self.run_it(files.htif_elf(b"x"), "--stats")
+        self.assertRegex(used.stderr, rb"stored +[1-9]")
 
     def test_the_device_tree(self):
         blob = self.folder / "tree.dtb"

@@ -58,7 +58,7 @@ class Words(Cli):
             self.assertEqual((result.returncode, result.stderr), (0, b""))
             self.assertGreater(len(result.stdout), 200)
         options = ("--kernel --initrd --append --firmware --dtb --disk --snapshot --memory --cpus --mmu --net --publish --console "
-                   "--engine --clock --dump-dtb --signature --stats --no-sandbox")
+                   "--engine --code-cache --clock --dump-dtb --signature --stats --no-sandbox")
         text = self.doppel("run", "--help").stdout.decode()
         for option in options.split():
             self.assertIn(option, text)
@@ -92,6 +92,9 @@ class Words(Cli):
         self.run_refused("--mmu", "40", says=["40"])
         self.run_refused("--net", "bridge", says=["bridge"])
         self.run_refused("--engine", "magic", says=["magic"])
+        self.run_refused("--code-cache", self.path("no/where"), says=["no/where", "No such file"])
+        self.run_refused("--code-cache", self.kernel, says=[self.kernel, "not a folder"])
+        self.run_refused("--code-cache-size", "1M", says=["16M to 1G"])
         self.run_refused("--clock", "sundial", says=["sundial"])
         self.run_refused("--cpus", "two", says=["two"])
         self.refused("run", "--kernel", says=["--kernel"])

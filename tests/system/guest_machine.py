@@ -48,7 +48,8 @@ class Guest:
     def command(self, script, *arguments, append=""):
         initrd = self.folder / "initrd"
         initrd.write_bytes(files.initrd_with_init(self.initrd, PRELUDE + script))
-        return [self.program, "run", "--kernel", str(self.kernel), "--initrd", str(initrd), "--memory", "256M", "--net", "none",
+        cache = [] if "--code-cache" in arguments else ["--code-cache", str(self.folder / "code")]
+        return [self.program, "run", "--kernel", str(self.kernel), "--initrd", str(initrd), "--memory", "256M", "--net", "none", *cache,
                 "--append", f"console=ttyS0 {append}", *arguments]
 
     def run(self, script, *arguments, append="quiet"):

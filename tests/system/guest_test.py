@@ -77,12 +77,12 @@ echo first time; printf again | $B dd of=/dev/vda conv=notrunc,fsync 2>/dev/null
 
 class Determinism(GuestTest):
     def test_two_runs_by_the_instruction_clock_are_the_same(self):
-        def run(engine):
+        def run(engine, code_cache="none"):
             # Its whole boot log with time stamps, random numbers, and a disk.
             disk = self.folder / "disk"
             disk.write_bytes(bytes(1 << 20))
             script = MODULES + "$B od -An -N32 -tx1 /dev/urandom; $B date; $B dd if=/dev/urandom of=/dev/vda bs=64k count=4; " + POWER_OFF
-            result = self.guest.run(script, "--engine", engine, "--clock", "instructions", "--stats", "--disk", f"{disk},format=raw", append="")
+            result = self.guest.run(script, "--engine", engine, "--code-cache", code_cache, "--clock", "instructions", "--stats", "--disk", f"{disk},format=raw", append="")
             self.assertEqual(result.returncode, 0, result.stdout[-2000:] + result.stderr)
             counters = dict(line.rsplit(None, 1) for line in result.stderr.decode().splitlines() if line.strip())
             self.assertIn("memory hash", {key.strip() for key in counters})
@@ -95,6 +95,15 @@ class Determinism(GuestTest):
         self.assertEqual(first[1], second[1])
         self.assertEqual(first[2], second[2])
         self.assertNotEqual(first[2], bytes(1 << 20))
+        # Code from an earlier run does what code made now does.
+        cache = str(self.folder / "code")
+        cold, warm = run("fast", cache), run("fast", cache)
+        self.assertEqual(warm[1]["translations"], "0")
+        self.assertNotEqual(cold[1]["stored"], "0")
+        for again in (cold, warm):
+            self.assertEqual((again[0], again[2]), (first[0], first[2]))
+            for counter in set(first[1]) - {"translations", "of guest code"}:
+                self.assertEqual(again[1][counter], first[1][counter], counter)
         # Every engine executes the same instructions to the same end.
         self.assertEqual(first[0], interpreted[0])
         self.assertEqual(first[2], interpreted[2])

@@ -36,6 +36,7 @@ class Generator {
   /// Generates code for `code` into `out`; false when it would not fit into the spill slots (never for what the
   /// frontends make).
   bool generate(const ir::Code& code, GeneratedCode& out);
+  const GuestLayout& layout() const { return layout_; }
 
  private:
   using Value = ir::Value;

@@ -75,15 +75,21 @@ class Bench : public HartEnvironment, public MmioDoor {
 #ifdef DOPPEL_BENCH_ENGINE
       if (!engine_) engine_ = std::move(Engine::create(*memory_, code_bytes)).value();
       if (!engine_->attach(*harts_.back())) std::abort();
+      if (id == 0 && !engine_->open_store(code_store)) std::abort();
 #endif
       harts_.back()->reset(code, Privilege::machine, 0, 0);
       state(id).mtvec = handler;
       open_memory(id);
     }
+#ifdef DOPPEL_BENCH_ENGINE
+    engine_->start_store();
+#endif
   }
 
 #ifdef DOPPEL_BENCH_ENGINE
   static inline std::size_t code_bytes = 16 << 20;
+  static inline CodeStoreOptions code_store;
+  CodeStoreCounters store_counters() const { return engine_->store_counters().value_or(CodeStoreCounters{}); }
   EngineCounters engine_counters() const { return engine_->counters(); }
 #endif
   Hart& hart(unsigned id = 0) { return *harts_[id]; }

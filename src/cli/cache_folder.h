@@ -1,0 +1,12 @@
+#pragma once
+// Where in the user's cache folder Doppel keeps what it can make again.
+#include <filesystem>
+
+#include "base/result.h"
+
+namespace doppel {
+
+/// $XDG_CACHE_HOME/doppel, or .cache/doppel in the home folder; it need not be there. Fails where neither is known.
+Result<std::filesystem::path> cache_folder();
+
+}  // namespace doppel
