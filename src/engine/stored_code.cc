@@ -1,5 +1,5 @@
 // The engine and its code store: blocks of the fast generator as objects and back.
-#include <cstring>
+#include <type_traits>
 
 #include "engine/code_identity.h"
 #include "engine/engine.h"
@@ -43,6 +43,7 @@ std::uint16_t end_of(const CodeObject& object) {
 Result<void> Engine::open_store(const CodeStoreOptions& options) {
   if (options.folder.empty()) return {};
   const auto& layout = generator_->layout();
+  static_assert(std::has_unique_object_representations_v<GuestLayout>, "all of its bytes are values");
   auto store = CodeStore::open(options, code_identity(std::as_bytes(std::span(&layout, 1))));
   if (store) {
     store_ = std::move(*store);
