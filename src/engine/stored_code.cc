@@ -7,6 +7,8 @@
 namespace doppel {
 namespace {
 
+constexpr std::uint32_t separate_link = 1;  // CodeLink::flags of a block: fast::LinkSite::separate
+
 /// A page as the engine copied it, with the two bytes behind it where an instruction reaches into them.
 class CopiedPages final : public SourcePages {
  public:
@@ -99,8 +101,11 @@ void Engine::store(const Key& key, std::span<const std::byte> bytes) {
   object_.code = generated_.bytes;
   object_.links.clear();
   for (const auto& link : generated_.links)
-    object_.links.push_back(
-        {.displacement = link.displacement, .stub = link.stub, .stub_return = link.stub_return, .target = link.target});
+    object_.links.push_back({.displacement = link.displacement,
+                             .stub = link.stub,
+                             .stub_return = link.stub_return,
+                             .target = link.target,
+                             .flags = link.separate ? separate_link : 0});
   object_.extra.clear();
   store_->add(object_);
 }
