@@ -42,6 +42,7 @@ struct Instruction {
   std::uint16_t size = 0;    ///< bytes of a window
   Value a = no_value, b = no_value, c = no_value;
   std::int64_t imm = 0;
+  bool operator==(const Instruction&) const = default;
 };
 
 /// A single-entry stretch of guest code inside one page: it is left by its last instruction or by side exits. Guest
@@ -51,6 +52,7 @@ struct Code {
   std::uint16_t begin = 0;        ///< the first guest instruction's byte offset in its page
   std::uint16_t end = 0;          ///< behind the last one's
   std::uint32_t guest_count = 0;  ///< guest instructions
+  bool operator==(const Code&) const = default;
 };
 
 /// Columns of ops.inc.
