@@ -238,6 +238,9 @@ void add_run(CLI::App& program, Action& action) {
                    "Bytes of translated code that are kept in memory, and as many on disk, 16M to 1G")
       ->type_name("SIZE")
       ->capture_default_str();
+  verb->add_flag("--perf-map", c.reports.perf_map, "Write /tmp/perf-PID.map: names of translated code for perf");
+  verb->add_option("--jitdump", c.reports.jitdump, "Write jit-PID.dump there: translated code for perf inject")
+      ->type_name("DIR");
   verb->add_option("--clock", o.clock,
                    "Guest time from the host's clock, or from counted instructions: then runs are repeatable")
       ->check(CLI::IsMember({"host", "instructions"}))

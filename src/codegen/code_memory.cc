@@ -1,12 +1,9 @@
 #include "codegen/code_memory.h"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
-
-#include "base/file_descriptor.h"
 
 namespace doppel {
 namespace {
@@ -19,13 +16,15 @@ Result<std::unique_ptr<CodeMemory>> CodeMemory::create(std::size_t bytes) {
   const auto failed = [&](const char* what) {
     return error("cannot {} {} MiB of memory for translated code: {}", what, bytes >> 20, std::strerror(errno));
   };
-  const FileDescriptor file(memfd_create("doppel-code", MFD_CLOEXEC));
-  if (!file || ftruncate(file.get(), off_t(bytes)) != 0) return failed("make");
-  void* writable = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file.get(), 0);
-  if (writable == MAP_FAILED) return failed("map");
-  void* executable = mmap(nullptr, bytes, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_NORESERVE, file.get(), 0);
-  if (executable == MAP_FAILED) {
+  // Without a file: of memory that has a name perf takes no symbols from /tmp/perf-PID.map.
+  void* writable = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (writable == MAP_FAILED) return failed("make");
+  void* executable = mremap(writable, 0, bytes, MREMAP_MAYMOVE);  // the same pages once more
+  if (executable == MAP_FAILED || mprotect(executable, bytes, PROT_READ | PROT_EXEC) != 0) {
+    const auto problem = errno;
     munmap(writable, bytes);
+    if (executable != MAP_FAILED) munmap(executable, bytes);
+    errno = problem;
     return failed("map");
   }
   return std::unique_ptr<CodeMemory>(

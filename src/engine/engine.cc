@@ -207,7 +207,23 @@ Engine::Translation* Engine::make(Hart& hart, const Key& key) {
   counters_.code_bytes += generated_.bytes.size();
   translations_[&t] = std::move(translation);
   insert(&t);
+  if (!observers_.empty()) tell_observers(hart, t);
   return &t;
+}
+
+void Engine::observe(std::unique_ptr<TranslationObserver> observer) {
+  observer->shared_code({code_->base(), routines_end_});
+  observers_.push_back(std::move(observer));
+}
+
+void Engine::tell_observers(const Hart& hart, const Translation& translation) {
+  const MadeTranslation made{.address = hart.state().pc,
+                             .physical = translation.key.physical,
+                             .engine = "fast",
+                             .source = translation.source,
+                             .code = {translation.code, generated_.bytes.size()},
+                             .ir = ir_};
+  for (const auto& observer : observers_) observer->made(made);
 }
 
 /// The jump that the hart came back from may go on directly: finds where, and makes it so.

@@ -16,6 +16,7 @@
 #include "codegen/region.h"
 #include "engine/code_store.h"
 #include "engine/optimizer.h"
+#include "engine/translation_observer.h"
 #include "guest/riscv64/hart.h"
 #include "memory/guest_memory.h"
 
@@ -45,6 +46,8 @@ class Engine final : public riscv64::Executor {
   /// CodeStore::start() and close().
   void start_store();
   void close_store();
+  /// Has an observer told of each translation from now on; after attach(), while no hart runs.
+  void observe(std::unique_ptr<TranslationObserver> observer);
 
   void execute(Hart& hart) override;
   EngineCounters counters() const { return counters_; }
@@ -92,6 +95,7 @@ class Engine final : public riscv64::Executor {
   Translation* look_up(const Key& key) const;
   void insert(Translation* translation);
   Translation* make(Hart& hart, const Key& key);
+  void tell_observers(const Hart& hart, const Translation& translation);
   std::span<const std::byte> bytes_of(const Key& key);
   std::span<const std::byte> copy_of(const Key& key);
   bool translate(const Key& key, std::span<const std::byte> bytes);
@@ -137,6 +141,7 @@ class Engine final : public riscv64::Executor {
   std::unique_ptr<CodeStore> store_;
   CodeObject object_;  // on its way out of the store, or in
   std::string store_problem_;
+  std::vector<std::unique_ptr<TranslationObserver>> observers_;
   std::unique_ptr<Optimizer> optimizer_;  // its thread comes to all of the above
 };
 

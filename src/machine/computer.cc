@@ -59,6 +59,8 @@ Result<void> Computer::check_config() const {
                  byte_size_text(config_.memory), byte_size_text(host_memory()));
   if (config_.kernel.empty() && config_.firmware.empty())
     return error("there is nothing to boot: give an image, --kernel or --firmware");
+  if (config_.engine == EngineKind::interpreter && config_.reports.any())
+    return error("--perf-map and --jitdump tell of translated code, and the interpreter makes none");
   return {};
 }
 
@@ -178,6 +180,7 @@ Result<void> Computer::make_harts() {
     for (const auto& hart : harts_)
       if (auto attached = engine_->attach(*hart); !attached) return attached;
     if (auto opened = engine_->open_store(config_.code_store); !opened) return opened;
+    if (auto told = report_translations(*engine_, config_.reports); !told) return told;
   }
   const bool htif = kernel_ && kernel_->symbols.tohost && !firmware_;
   Scheduler::Hooks hooks{.ticks_to_ns = [this](std::uint64_t ticks) -> std::uint64_t {

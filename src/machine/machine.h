@@ -11,6 +11,7 @@
 
 #include "base/event_loop.h"
 #include "engine/engine.h"
+#include "engine/translation_reports.h"
 #include "guest/riscv64/hart.h"
 #include "machine/input.h"
 #include "network/network.h"
@@ -35,6 +36,7 @@ struct MachineConfig {
   EngineKind engine = EngineKind::fast;
   std::uint64_t code_cache = 256ULL << 20;  // bytes of translated code that are kept
   CodeStoreOptions code_store;              // where they are kept from run to run
+  TranslationReports reports;
   bool sandbox = true;
   std::string dump_dtb;   // write the device tree there and do not run
   std::string signature;  // of a bare-metal ELF, written at its end
