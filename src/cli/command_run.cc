@@ -21,7 +21,7 @@ namespace {
 struct RunOptions {
   std::string image, memory = "2G", network = "user", engine = Engine::supported() ? "fast" : "interpreter",
                      clock = "host", code_cache, code_cache_size = "256M";
-  std::vector<std::string> disks, ports;
+  std::vector<std::string> disks, ports, dumps;
   bool snapshot = false, no_sandbox = false, statistics = false;
   MachineConfig config;
 };
@@ -84,6 +84,11 @@ Result<void> apply(RunOptions& o) {
     c.ports.push_back(*port);
   }
   if (!c.ports.empty() && !c.network) return error("--publish needs a network: leave --net none away");
+  for (const auto& text : o.dumps) {
+    auto listing = parse_listing_spec(text);
+    if (!listing) return listing.failure();
+    c.reports.listings.push_back(*listing);
+  }
   for (const auto& text : o.disks) {
     auto disk = parse_disk_spec(text);
     if (!disk) return disk.failure();
@@ -241,6 +246,14 @@ void add_run(CLI::App& program, Action& action) {
   verb->add_flag("--perf-map", c.reports.perf_map, "Write /tmp/perf-PID.map: names of translated code for perf");
   verb->add_option("--jitdump", c.reports.jitdump, "Write jit-PID.dump there: translated code for perf inject")
       ->type_name("DIR");
+  verb->add_option("--dump", o.dumps,
+                   "Print what translations become that cover an address, virtual or physical, hexadecimal: "
+                   "ir,asm=ADDRESS, or FIRST-LAST or all; may be given several times")
+      ->type_name("WHAT=WHERE")
+      ->expected(1)
+      ->take_all();
+  verb->add_option("--dump-to", c.reports.listing_file, "Print it there instead of on standard error")
+      ->type_name("FILE");
   verb->add_option("--clock", o.clock,
                    "Guest time from the host's clock, or from counted instructions: then runs are repeatable")
       ->check(CLI::IsMember({"host", "instructions"}))

@@ -213,6 +213,7 @@ Engine::Translation* Engine::make(Hart& hart, const Key& key) {
 
 void Engine::observe(std::unique_ptr<TranslationObserver> observer) {
   observer->shared_code({code_->base(), routines_end_});
+  generated_.keep_marks |= observer->wants_marks();
   observers_.push_back(std::move(observer));
 }
 
@@ -222,7 +223,8 @@ void Engine::tell_observers(const Hart& hart, const Translation& translation) {
                              .engine = "fast",
                              .source = translation.source,
                              .code = {translation.code, generated_.bytes.size()},
-                             .ir = ir_};
+                             .ir = ir_,
+                             .marks = generated_.marks};
   for (const auto& observer : observers_) observer->made(made);
 }
 

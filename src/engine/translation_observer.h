@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "codegen/host_mark.h"
 #include "ir/code.h"
 
 namespace doppel {
@@ -18,11 +19,14 @@ struct MadeTranslation {
   std::span<const std::byte> source;  // the guest's bytes
   std::span<const std::byte> code;    // the host's, where they are executed
   const ir::Code& ir;                 // what was generated from
+  std::span<const HostMark> marks;    // by rising offset; only where some observer wants them
 };
 
 class TranslationObserver {
  public:
   virtual ~TranslationObserver() = default;
+  /// Whether it looks at MadeTranslation::marks.
+  virtual bool wants_marks() const { return false; }
   /// Code that translations share. Once, first.
   virtual void shared_code(std::span<const std::byte>) {}
   /// One call at a time, on the thread of the hart that needs the translation. Inside the sandbox: nothing is opened.

@@ -16,6 +16,11 @@ Result<void> report_translations(Engine& engine, const TranslationReports& repor
     if (!dump) return dump.failure();
     engine.observe(std::move(*dump));
   }
+  if (!reports.listings.empty()) {
+    auto listing = make_translation_listing(reports.listings, reports.listing_file);
+    if (!listing) return listing.failure();
+    engine.observe(std::move(*listing));
+  }
   return {};
 }
 

@@ -60,7 +60,7 @@ Result<void> Computer::check_config() const {
   if (config_.kernel.empty() && config_.firmware.empty())
     return error("there is nothing to boot: give an image, --kernel or --firmware");
   if (config_.engine == EngineKind::interpreter && config_.reports.any())
-    return error("--perf-map and --jitdump tell of translated code, and the interpreter makes none");
+    return error("--perf-map, --jitdump and --dump tell of translated code, and the interpreter makes none");
   return {};
 }
 

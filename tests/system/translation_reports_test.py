@@ -4,6 +4,7 @@ and the dump of guest code, IR and host code. All inside the sandbox, as a user 
 import argparse
 import os
 import pathlib
+import re
 import struct
 import subprocess
 import sys
@@ -84,6 +85,48 @@ class Perf(Reports):
 
     def test_the_interpreter_has_nothing_to_report(self):
         self.refused("--perf-map", "--engine", "interpreter", says=["--perf-map", "interpreter"])
+
+
+class Dump(Reports):
+    """The program begins at DRAM: auipc t0,0x1; lui t1,0x10000; addi t2,zero,120; sb t2,0(t1); ..."""
+
+    def dump(self, *specs):
+        path = self.folder / "dump"
+        arguments = [word for spec in specs for word in ("--dump", spec)]
+        status, error, _ = self.run_it(*arguments, "--dump-to", str(path))
+        self.assertEqual((status, error), (0, ""))
+        return path.read_text()
+
+    def test_guest_code_ir_and_host_code_are_side_by_side(self):
+        text = self.dump(f"ir,asm={files.DRAM + 4:x}")
+        self.assertRegex(text, rf"\Afast translation of {files.DRAM:#x} \(physical {files.DRAM:#x}\): \d+ instructions")
+        guest = re.findall(r"^[0-9a-f]{16}  [0-9a-f]+ +(.*)$", text, re.M)
+        self.assertEqual(guest[:4], ["auipc t0,0x1", "lui t1,0x10000", "addi t2,zero,120", "sb t2,0(t1)"])
+        self.assertRegex(text, r"(?m)^    store\.i8 %\d+, %\d+, 0 +\| \+[0-9a-f]+ +\w+ .*$")
+        self.assertIn("mov byte ptr [", text)
+        self.assertIn("aside, of", text)
+
+    def test_either_alone(self):
+        ir = self.dump(f"ir={files.DRAM:x}")
+        self.assertIn("store.i8", ir)
+        self.assertNotIn("byte ptr", ir)
+        host = self.dump(f"asm={files.DRAM:x}-{files.DRAM + 0xfff:x}")
+        self.assertNotIn("store.i8", host)
+        self.assertIn("byte ptr", host)
+
+    def test_only_what_was_asked_for(self):
+        self.assertEqual(self.dump("ir=1000"), "")
+        everything = self.dump("ir=all", "asm=1000")
+        self.assertGreater(everything.count("translation of"), 1)
+        status, error, _ = self.run_it("--dump", "ir=all")
+        self.assertEqual(status, 0)
+        place = re.compile(r"bytes at 0x[0-9a-f]+")  # of the host code, another one in each run
+        self.assertEqual(place.sub("", error), place.sub("", everything))
+
+    def test_what_is_not_understood_is_said(self):
+        for spec in ("ir", "ir=", "=80000000", "ir,x=80000000", "ir=8000000g", "ir=80000001-80000000", "ir=123456789abcdef01"):
+            self.refused("--dump", spec, says=["--dump", spec, "hexadecimal"])
+        self.refused("--dump", "ir=all", "--dump-to", str(self.folder / "no" / "file"), says=["dump", "No such file"])
 
 
 def main():

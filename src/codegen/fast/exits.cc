@@ -200,9 +200,11 @@ void Generator::emit_side(Side& side) {
 void Generator::emit_sides() {
   for (std::size_t n = 0; n < sides_.size(); n++) {
     auto side = sides_[n];
+    mark(side.kind == Side::Kind::refuse ? ir::no_value : Value(side.instruction - code_->data()), true);
     emit_side(side);
   }
   for (auto& link : links_) {
+    mark(ir::no_value, true);
     a_.bind(link.stub);
     a_.call(DOPPEL_FIELD(layout_, routines.to_link, 8));
     a_.bind(link.stub_return);

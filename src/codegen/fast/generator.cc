@@ -17,9 +17,12 @@ bool Generator::generate(const ir::Code& code, GeneratedCode& out) {
   holder_.init(asmjit::Environment::host());
   holder_.attach(&a_);
   prepare(code);
+  out.marks.clear();
+  marks_ = out.keep_marks ? &out.marks : nullptr;
   emit_entry(code);
   for (current_ = 0; current_ < code_->size(); current_++) {
     if (dead_[current_]) continue;
+    mark(current_, false);
     emit(current_);
     release_if_unused(current_);
     unlock();

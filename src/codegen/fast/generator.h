@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "codegen/fast/host.h"
+#include "codegen/host_mark.h"
 #include "codegen/layout.h"
 #include "ir/code.h"
 
@@ -28,6 +29,8 @@ struct LinkSite {
 struct GeneratedCode {
   std::vector<std::byte> bytes;
   std::vector<LinkSite> links;
+  bool keep_marks = false;  // on request, for whoever reads the code
+  std::vector<HostMark> marks;
 };
 
 class Generator {
@@ -167,6 +170,9 @@ class Generator {
   void emit_sides();
   void emit_side(Side& side);
   void link_jump(std::int64_t target, bool separate = false);
+  void mark(Value operation, bool aside) {
+    if (marks_) marks_->push_back({std::uint32_t(a_.offset()), operation, aside});
+  }
   void leave_for_rax();
 
   const GuestLayout layout_;
@@ -183,6 +189,7 @@ class Generator {
   std::uint64_t slots_used_ = 0, slots_freed_ = 0;
   unsigned locked_ = 0, locked_vectors_ = 0, next_scratch_ = 0, next_vector_ = 0;
   Value current_ = 0;
+  std::vector<HostMark>* marks_ = nullptr;  // null: not wanted
   struct PendingLink {
     asmjit::Label stub, stub_return;
     std::uint16_t target;
