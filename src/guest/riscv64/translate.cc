@@ -51,7 +51,8 @@ bool Translator::reaches_store_conditional(const Instruction& lr) const {
       const auto over = [&](std::int64_t target) { return target > offset && target <= std::int64_t(at); };
       return i.rs1 == lr.rs1 && std::none_of(branches_to, branches_to + branches, over);
     }
-    if (!register_only(i.op)) return false;
+    // The interpreter may move what the LR gave.
+    if (!register_only(i.op) || translators[std::size_t(i.op)] == &translation::by_interpreter) return false;
     if (mode.exact_blocks && ends_block(i.op)) return false;
     if (ends_block(i.op))
       branches_to[branches++] = std::int64_t(at) + i.imm;

@@ -117,6 +117,19 @@ TEST(Engine, CodeMemoryThatIsFullIsEmptied) {
   EXPECT_LE(b.engine_counters().code_bytes, 1u << 16);
 }
 
+// A user program must not end the machine by what it has between an LR and its SC.
+TEST(Engine, TheInterpreterMayExecuteBetweenAnLrAndItsSc) {
+  Bench b;
+  b.put(code, {lr(Opcode::lr_d, 5, 10), r(Opcode::clmul, 6, 5, 11), amo(Opcode::sc_d, 7, 6, 10), plain(Opcode::wfi)});
+  b.x(10) = data, b.x(11) = 2, b.x(7) = 77;
+  b.poke(data, 21);
+  b.state().pc = code;
+  b.hart().restore();
+  EXPECT_EQ(b.run(1'000'000), Hart::Stop::waiting);
+  EXPECT_LE(b.x(7), 1u);
+  EXPECT_EQ(b.peek(data), b.x(7) == 0 ? 42u : 21u);
+}
+
 // Two harts in the same code while a third of the time one of them changes it and fences both.
 TEST(Engine, HartsShareCodeThatChanges) {
   Bench b(2);
