@@ -24,7 +24,7 @@ void print_number(Out out, std::int64_t value, bool hexadecimal) {
 /// The words that follow the name: what else is the type, the second type, the condition, the flag.
 void print_modifiers(Out out, const Instruction& i) {
   const auto& f = form(i.op);
-  if (i.type != f.implied()) fmt::format_to(out, ".{}", spelling(i.type));
+  if (i.type != f.implied() || f.second_type) fmt::format_to(out, ".{}", spelling(i.type));
   if (f.second_type && i.reg < type_count) fmt::format_to(out, ".{}", spelling(Type(i.reg)));
   if (f.condition || i.condition != Condition::eq) fmt::format_to(out, ".{}", spelling(i.condition));
   const auto known = flag_spellings(f.flag);

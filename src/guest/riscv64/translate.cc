@@ -9,6 +9,7 @@
 #include "guest/riscv64/translate_float.h"
 #include "guest/riscv64/translate_memory.h"
 #include "guest/riscv64/translate_system.h"
+#include "ir/verify.h"
 #include "memory/racing_copy.h"
 
 namespace doppel::riscv64 {
@@ -92,6 +93,7 @@ bool translate(std::span<const std::byte> page, unsigned offset, TranslationMode
     t.builder.jump(std::int64_t(at));
   }
   for (auto& i : out.instructions) i.left = i.left < out.guest_count ? std::uint16_t(out.guest_count - i.left - 1) : 0;
+  if constexpr (ir::verify_always) ir::expect_sound(out, "the RISC-V frontend");
   return true;
 }
 

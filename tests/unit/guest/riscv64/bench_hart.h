@@ -14,6 +14,7 @@
 
 #ifdef DOPPEL_BENCH_ENGINE
 #include "engine/engine.h"
+#include "unit/engine/sound_ir.h"
 #endif
 #include "guest/riscv64/hart.h"
 #include "unit/guest/riscv64/encoding.h"
@@ -76,6 +77,7 @@ class Bench : public HartEnvironment, public MmioDoor {
       if (!engine_) engine_ = std::move(Engine::create(*memory_, code_bytes)).value();
       if (!engine_->attach(*harts_.back())) std::abort();
       if (id == 0 && !engine_->open_store(code_store)) std::abort();
+      if (id == 0) engine_->observe(std::make_unique<SoundIr>());
 #endif
       harts_.back()->reset(code, Privilege::machine, 0, 0);
       state(id).mtvec = handler;
