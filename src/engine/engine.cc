@@ -207,7 +207,7 @@ Engine::Translation* Engine::make(Hart& hart, const Key& key) {
   counters_.code_bytes += generated_.bytes.size();
   translations_[&t] = std::move(translation);
   insert(&t);
-  if (!observers_.empty()) tell_observers(hart, t);
+  if (!observers_.empty() && !ir_.instructions.empty()) tell_observers(hart, t);
   return &t;
 }
 

@@ -75,6 +75,7 @@ bool Engine::find_stored(const Key& key, std::span<const std::byte> bytes) {
   CopiedPages pages(bytes);
   if (!store_->find({.kind = CodeKind::block, .mode = key.mode.key(), .entry = entry}, pages, object_)) return false;
   if (object_.guest_count == 0 || object_.guest_count > riscv64::longest_translation) return false;
+  ir_.instructions.clear();  // what it was made of nobody knows any more
   ir_.begin = entry;
   ir_.end = end_of(object_);
   ir_.guest_count = object_.guest_count;

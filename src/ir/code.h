@@ -62,11 +62,12 @@ struct OpTraits {
 };
 const OpTraits& traits(Op op);
 
-/// Whether the operation is a load or store that relies on a window.
-constexpr bool in_window(const Instruction& i) {
-  return i.op == Op::load || i.op == Op::loadf ? i.b != no_value
-                                               : (i.op == Op::store || i.op == Op::storef) && i.c != no_value;
+/// The window that a load or store relies on, or no_value.
+constexpr Value window_of(const Instruction& i) {
+  if (i.op == Op::load || i.op == Op::loadf) return i.b;
+  return i.op == Op::store || i.op == Op::storef ? i.c : no_value;
 }
+constexpr bool in_window(const Instruction& i) { return window_of(i) != no_value; }
 
 /// Whether `condition` holds of two 64-bit integers.
 constexpr bool holds(Condition condition, std::uint64_t a, std::uint64_t b) {

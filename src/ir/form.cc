@@ -28,11 +28,13 @@ constexpr std::uint8_t types_of(char letter) {
 }
 
 constexpr void add_field(Form& form, char letter) {
-  constexpr std::string_view flags = "SKXZNWE";  // in the order of FlagKind
+  constexpr std::string_view flags = "SKXZNWEV";  // in the order of FlagKind
   form.reg |= letter == 'r';
   form.second_type |= letter == 't';
   form.condition |= letter == 'c';
   form.imm |= letter == 'i' || letter == 'h';
+  form.size |= letter == 'z';
+  form.window |= letter == 'v';
   form.hexadecimal |= letter == 'h';
   if (const auto at = flags.find(letter); at != std::string_view::npos) form.flag = FlagKind(at + 1);
 }
@@ -70,6 +72,7 @@ constexpr FlagSpelling to_zero[] = {{0, ""}, {1, "to_zero"}};
 constexpr FlagSpelling negations[] = {{0, ""}, {1, "negate_product"}, {2, "negate_addend"}, {3, "negate_both"}};
 constexpr FlagSpelling width[] = {{32, "from32"}, {64, "from64"}};
 constexpr FlagSpelling ends[] = {{0, ""}, {1, "ends"}};
+constexpr FlagSpelling stores[] = {{0, ""}, {1, "store"}};
 
 }  // namespace
 
@@ -79,8 +82,8 @@ std::string_view spelling(Type type) { return type_words[unsigned(type)]; }
 std::string_view spelling(Condition condition) { return condition_words[unsigned(condition)]; }
 
 std::span<const FlagSpelling> flag_spellings(FlagKind kind) {
-  static constexpr std::span<const FlagSpelling> all[] = {nothing, sign,      atomic, execution,
-                                                          to_zero, negations, width,  ends};
+  static constexpr std::span<const FlagSpelling> all[] = {nothing,   sign,  atomic, execution, to_zero,
+                                                          negations, width, ends,   stores};
   return all[unsigned(kind)];
 }
 

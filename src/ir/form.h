@@ -9,11 +9,12 @@
 namespace doppel::ir {
 
 /// What Instruction::flag means; forms.inc has the letters.
-enum class FlagKind : std::uint8_t { none, sign, atomic, execution, to_zero, negations, width, ends };
+enum class FlagKind : std::uint8_t { none, sign, atomic, execution, to_zero, negations, width, ends, stores };
 
 struct Form {
   std::uint8_t types = 0;  // a bit for each Type
   bool reg = false, second_type = false, condition = false, imm = false;
+  bool size = false, window = false;
   bool hexadecimal = false;  // imm is written so, whatever its size
   FlagKind flag = FlagKind::none;
 

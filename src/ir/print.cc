@@ -44,6 +44,8 @@ void print_arguments(Out out, const Instruction& i) {
   const Value arguments[] = {i.a, i.b, i.c};
   for (std::size_t n = 0; n < traits(i.op).arguments.size(); n++) next(), fmt::format_to(out, "%{}", arguments[n]);
   if (f.imm || i.imm != 0) next(), print_number(out, i.imm, f.hexadecimal);
+  if (f.size || i.size != 0) next(), fmt::format_to(out, "{}", i.size);
+  if (in_window(i)) fmt::format_to(out, " in %{}", window_of(i));
 }
 
 void print_operation(Out out, const Code& code, Value value) {

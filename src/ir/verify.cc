@@ -8,6 +8,7 @@
 #include "ir/builder.h"
 #include "ir/form.h"
 #include "ir/print.h"
+#include "memory/guest_memory.h"
 
 namespace doppel::ir {
 namespace {
@@ -81,6 +82,7 @@ class Verifier {
     if (!f.condition && i.condition != Condition::eq) return fail("it has no condition");
     if (!f.reg && !f.second_type && i.reg != 0) return fail("it has no register");
     if (!f.imm && i.imm != 0) return fail("it has no number");
+    if ((i.size != 0) != f.size || i.size > page_size) return fail("it cannot have {} bytes", i.size);
     if (const auto range = imm_range(i.op); i.imm < range.first || i.imm > range.last)
       return fail("{} is out of range", i.imm);
     for (const auto& known : flag_spellings(f.flag))
@@ -105,6 +107,10 @@ class Verifier {
     const Value arguments[] = {i.a, i.b, i.c};
     for (std::size_t n = 0; n < std::size(arguments); n++) {
       const auto value = arguments[n];
+      if (n == letters.size() && form(i.op).window && value != no_value) {
+        if (!check_window(i, value)) return false;
+        continue;
+      }
       if (n >= letters.size()) {
         if (value != no_value) return fail("it has {} arguments, not {}", letters.size(), n + 1);
         continue;
@@ -119,6 +125,13 @@ class Verifier {
         return fail("%{} is lost, because the interpreter ran since", value);
     }
     return true;
+  }
+
+  bool check_window(const Instruction& i, Value value) {
+    const bool stores = traits(i.op).result == "-";
+    const bool fits = value < at_ && value >= kept_from_ && code_.instructions[value].op == Op::window &&
+                      bool(code_.instructions[value].flag) == stores;
+    return fits || fail("%{} is no window for it", value);
   }
 
   /// A register holds either integers or floating-point numbers.

@@ -179,7 +179,9 @@ Result<void> Computer::make_harts() {
       if (auto started = engine_->start_optimizing(); !started) return started;
     for (const auto& hart : harts_)
       if (auto attached = engine_->attach(*hart); !attached) return attached;
-    if (auto opened = engine_->open_store(config_.code_store); !opened) return opened;
+    // Reports are of what is translated, so nothing is found then.
+    if (!config_.reports.any())
+      if (auto opened = engine_->open_store(config_.code_store); !opened) return opened;
     if (auto told = report_translations(*engine_, config_.reports); !told) return told;
   }
   const bool htif = kernel_ && kernel_->symbols.tohost && !firmware_;
