@@ -7,9 +7,10 @@
 namespace doppel::ir {
 
 /// One translation of the software TLB: a hit needs the tag for that kind of access to be the address's page, and then
-/// host address = address + addend.
+/// host address = address + addend. What is compared with a tag has the page's address and, so that only aligned
+/// accesses hit, some of the lowest bits: a tag for no page must have a bit that is in neither.
 struct TlbEntry {
-  static constexpr std::uint64_t none = 1;  // no page-aligned address
+  static constexpr std::uint64_t none = 0x800;
   std::uint64_t load = none, store = none, fetch = none;
   std::uintptr_t addend = 0;
 };

@@ -1,0 +1,54 @@
+// What executors have disagreed about, or done wrong together, each as a program that shows it; found by
+// tests/differential/engines.
+#include <gtest/gtest.h>
+
+#include "unit/guest/riscv64/bench_hart.h"
+
+namespace doppel::riscv64::bench {
+namespace {
+
+constexpr U64 s_handler = handler + 0x1000;
+
+struct AgreementTest : testing::Test {
+  Bench b;
+  HartState& s = b.state();
+  AgreementTest() { b.put(handler, {jump(0)}), b.put(s_handler, {jump(0)}); }
+  /// Runs for so long that whole blocks execute; programs and handlers end in a loop.
+  void run(Program program) {
+    program.push_back(jump(0));
+    b.put(code, program);
+    s.pc = code;
+    b.hart().restore();
+    b.run(500);
+  }
+};
+
+// A guest must not read or write the host's memory: an address whose page and low bits are those of a TLB entry that
+// holds nothing.
+TEST_F(AgreementTest, NoAddressMatchesAnEmptyTlbEntry) {
+  for (const U64 address : {1, 2, 3, 4, 5, 6, 7, 8}) {
+    b.x(6) = address;
+    EXPECT_TRUE(b.step(load(Opcode::ld, 5, 0, 6)).is(Cause::load_access_fault)) << address;
+    EXPECT_TRUE(b.step(store(Opcode::sh, 5, 0, 6)).is(Cause::store_access_fault)) << address;
+    const auto misaligned = address % 4 ? Cause::store_misaligned : Cause::store_access_fault;
+    EXPECT_TRUE(b.step(amo(Opcode::amoadd_w, 5, 5, 6)).is(misaligned)) << address;
+  }
+}
+
+// The same where the entry was filled for another page that may only be read: its host address must not be written
+// relative to.
+TEST_F(AgreementTest, NoAddressMatchesAnEntryThatForbidsStores) {
+  Pages pages(b);
+  constexpr U64 same_entry = U64{1} << 24;
+  pages.map(same_entry, data, pte::v | pte::r | pte::a);
+  pages.map(code, code);
+  b.x(6) = same_entry, b.x(7) = 1, b.x(8) = ~0ULL;
+  s.privilege = std::uint8_t(Privilege::supervisor);
+  run({load(Opcode::ld, 5, 0, 6), store(Opcode::sh, 8, 0, 7)});
+  EXPECT_EQ(s.mcause, U64(Cause::store_page_fault));
+  EXPECT_EQ(s.mtval, 1u);
+  EXPECT_EQ(s.mepc, code + 4);
+}
+
+}  // namespace
+}  // namespace doppel::riscv64::bench
