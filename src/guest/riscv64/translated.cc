@@ -171,9 +171,11 @@ bool Hart::interpret_site() {
       run_block(*block, pc);
     else
       run_part(*block, pc, 1);
+    // An interrupt that the instruction enabled is taken at once; the next block's entry sees to that too.
+    const bool interrupted = !last && ends_block(block->ops[0].op) && attention();
     // Windows that the block has looked up must still be good, unless it asked for the instruction: it then forgets
     // them.
-    go_on = !fenced_ && (execution_.bits != 0 || changes == tlb_changes_) &&
+    go_on = !fenced_ && !interrupted && (execution_.bits != 0 || changes == tlb_changes_) &&
             (last || (state_.pc == pc + length && state_.unretired == unretired && translation_mode().key() == mode));
   }
   execution_.budget = std::int64_t(budget_) - (go_on ? site.left : 0);

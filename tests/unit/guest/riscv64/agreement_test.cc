@@ -50,5 +50,18 @@ TEST_F(AgreementTest, NoAddressMatchesAnEntryThatForbidsStores) {
   EXPECT_EQ(s.mepc, code + 4);
 }
 
+// Privileged ISA 3.1.6: a write that enables a pending interrupt lets it come at once, however soon it is disabled
+// again. An operating system waits in vain else.
+TEST_F(AgreementTest, InterruptsComeBetweenEnablingAndDisabling) {
+  s.privilege = std::uint8_t(Privilege::supervisor);
+  s.mideleg = s.mie = s.mip = 1 << interrupt::ssi;
+  s.stvec = s_handler;
+  constexpr unsigned sstatus = 0x100;
+  run({nop(), csr(Opcode::csrrsi, 5, sstatus, 2), csr(Opcode::csrrci, 6, sstatus, 2)});
+  EXPECT_EQ(s.scause, interrupt_flag | interrupt::ssi);
+  EXPECT_EQ(s.sepc, code + 8);
+  EXPECT_EQ(b.x(5) & 2, 0u);
+}
+
 }  // namespace
 }  // namespace doppel::riscv64::bench
