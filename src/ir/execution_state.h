@@ -57,6 +57,7 @@ struct ExecutionState {
   std::uint32_t bits = 0;      // encoding of an instruction that the interpreter executes; 0 when it must look
   const void* link = nullptr;  // behind the stub that came back
   Exit exit = Exit::dispatch;
+  std::uint32_t reserved_inline = 0;  // not 0: code did an LR or SC itself, what the hart had reserved is void
   Routines routines;
   // Functions of the engine; they get `owner` and give 0 when the code must be left.
   std::uint64_t (*load_function)(void*) = nullptr;

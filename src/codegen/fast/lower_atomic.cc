@@ -114,6 +114,7 @@ void Generator::emit_load_linked(Value index) {
     a_.movsxd(result, x86::dword_ptr(cell));
   else
     a_.mov(result, x86::qword_ptr(cell));
+  a_.mov(DOPPEL_FIELD(layout_, reserved_inline, 4), 1);
   a_.bind(side.resume);
   use_arguments(i);
   bind_scratch(result, index);
@@ -132,6 +133,7 @@ void Generator::emit_store_conditional(Value index) {
   a_.lock().cmpxchg(x86::ptr(cell, 0, ir::bytes(i.type)), half(value, i));
   a_.setne(x86::al);
   a_.movzx(x86::eax, x86::al);
+  a_.mov(DOPPEL_FIELD(layout_, reserved_inline, 4), 1);
   a_.bind(side.resume);
   use_arguments(i);
   bind_scratch(expected, index);

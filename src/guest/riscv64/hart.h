@@ -350,6 +350,7 @@ class Hart {
         0;  // where the block of that SC must have been entered: behind the branch that is between; 0 is none
     unsigned size = 0;
   } reservation_;
+  Reservation take_reservation();
   bool watch_next_ = false;  // a plain reservation did not fit the code: the next LR is watched
 
   AddressViews views_;

@@ -75,7 +75,16 @@ bool Hart::load_reserved(const Op& op, std::uint64_t address, T& value) {
     reserve_watched(place, read);
     reservation_ = {Reservation::Kind::watched, place.physical, 0, 0, 0, sizeof(T)};
   }
+  execution_.reserved_inline = 0;
   return true;
+}
+
+/// What the SC that comes may rely on; it is used up.
+inline Hart::Reservation Hart::take_reservation() {
+  const auto reservation = std::exchange(reservation_, {});
+  if (!std::exchange(execution_.reserved_inline, 0)) return reservation;
+  if (reservation.kind == Reservation::Kind::watched) reservations_.cancel(config_.id);
+  return {};
 }
 
 template <typename T>
@@ -83,7 +92,7 @@ bool Hart::store_conditional(const Op& op, std::uint64_t address, T value, bool&
   const auto place = locate_atomic(op, address, sizeof(T), Access::store);
   if (!place.host) return false;
   auto* cell = reinterpret_cast<T*>(place.host);
-  const auto reservation = std::exchange(reservation_, {});
+  const auto reservation = take_reservation();
   stored = false;
   if (reservation.kind == Reservation::Kind::watched) {
     stored = reservations_.store_conditional(config_.id, place.physical, sizeof(T),

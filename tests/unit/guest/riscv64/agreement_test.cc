@@ -63,5 +63,18 @@ TEST_F(AgreementTest, InterruptsComeBetweenEnablingAndDisabling) {
   EXPECT_EQ(b.x(5) & 2, 0u);
 }
 
+// Unprivileged ISA 14.2: an SC must fail if there is another SC between it and its LR.
+TEST_F(AgreementTest, AnyScEndsAReservation) {
+  b.x(10) = b.x(11) = data, b.x(12) = 7;
+  b.poke(data + 512, 7);
+  b.x(13) = data + 512;
+  const Program program = {store(Opcode::sd, 12, 8, 10), lr(Opcode::lr_d, 5, 10),      load(Opcode::ld, 6, 0, 13),
+                           lr(Opcode::lr_w, 7, 13),      amo(Opcode::sc_w, 8, 12, 13), amo(Opcode::sc_d, 9, 12, 10)};
+  run(program);
+  EXPECT_EQ(b.x(8), 0u);
+  EXPECT_EQ(b.x(9), 1u);
+  EXPECT_EQ(b.peek(data), 0u);
+}
+
 }  // namespace
 }  // namespace doppel::riscv64::bench
