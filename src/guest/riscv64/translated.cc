@@ -146,7 +146,9 @@ bool Hart::slow_store() {
   const HostFloat guard;
   const auto site = ir::Site::unpack(execution_.site);
   begin_site(site);
-  const bool done = store_slow(site_op_, execution_.address, site.size, execution_.value);
+  const auto unused = 64 - 8 * site.size;
+  const auto value = execution_.value << unused >> unused;  // a device sees no more than what is stored
+  const bool done = store_slow(site_op_, execution_.address, site.size, value);
   execution_.budget = std::int64_t(budget_) - (done ? site.left : 0);
   return done;
 }

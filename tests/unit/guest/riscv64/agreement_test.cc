@@ -76,5 +76,14 @@ TEST_F(AgreementTest, AnyScEndsAReservation) {
   EXPECT_EQ(b.peek(data), 0u);
 }
 
+// A device gets the bytes that were stored, and not what else was in the register.
+TEST_F(AgreementTest, DevicesSeeOnlyWhatIsStored) {
+  std::vector<U64> written;
+  b.on_write = [&](U64, unsigned, U64 value) { return written.push_back(value), true; };
+  b.x(6) = device, b.x(7) = ~0ULL;
+  run({store(Opcode::sb, 7, 0, 6), store(Opcode::sh, 7, 0, 6), store(Opcode::sw, 7, 0, 6), store(Opcode::sd, 7, 0, 6)});
+  EXPECT_EQ(written, (std::vector<U64>{0xff, 0xffff, 0xffff'ffff, ~0ULL}));
+}
+
 }  // namespace
 }  // namespace doppel::riscv64::bench
