@@ -77,11 +77,14 @@ struct Site {
   std::uint8_t left;     // instructions of the block behind it
   std::uint8_t size;     // of an access in bytes
   bool sign;             // a load is extended by its sign
+  bool half = false;     // the instruction has two bytes, not four
   constexpr std::uint32_t pack() const {
-    return offset | std::uint32_t(left) << 16 | std::uint32_t(size) << 24 | std::uint32_t(sign) << 31;
+    return offset | std::uint32_t(half) << 15 | std::uint32_t(left) << 16 | std::uint32_t(size) << 24 |
+           std::uint32_t(sign) << 31;
   }
   static constexpr Site unpack(std::uint32_t bits) {
-    return {std::uint16_t(bits), std::uint8_t(bits >> 16), std::uint8_t(bits >> 24 & 0x7f), bool(bits >> 31)};
+    return {std::uint16_t(bits & 0xfff), std::uint8_t(bits >> 16), std::uint8_t(bits >> 24 & 0x7f), bool(bits >> 31),
+            bool(bits >> 15 & 1)};
   }
 };
 

@@ -296,6 +296,7 @@ class Hart {
     counters_.device_accesses++;
     ahead_ = block_->count - std::uint64_t(&op - block_->ops);
   }
+  bool leave_behind(const Op& op);
   bool store_across(const Op& op, std::uint64_t address, unsigned size, std::uint64_t value);
   void store_part(std::uint64_t physical, const void* bytes, unsigned size);
   /// Where an aligned atomic goes; `host` is null after raising.

@@ -79,8 +79,16 @@ bool Hart::store_slow(const Op& op, std::uint64_t address, unsigned size, std::u
   begin_device_access(op);
   const bool done = aligned(address, size) && door_.mmio_write(physical, size, value);
   ahead_ = 0;
-  if (done) return true;
-  return raise(op, Cause::store_access_fault, address);
+  if (!done) return raise(op, Cause::store_access_fault, address);
+  return !attention_.load(std::memory_order_relaxed) || leave_behind(op);
+}
+
+/// What a store made a device ask for is seen to at once, whatever blocks the executor makes of the code around it:
+/// else a run by the instruction clock would depend on the executor.
+bool Hart::leave_behind(const Op& op) {
+  budget_ += block_->count - std::uint64_t(&op - block_->ops) - 1;
+  state_.pc = pc_of(op) + op.length;
+  return false;
 }
 
 bool Hart::store_across(const Op& op, std::uint64_t address, unsigned size, std::uint64_t value) {

@@ -128,6 +128,7 @@ void Hart::begin_site(const ir::Site& site) {
   budget_ = std::uint64_t(execution_.budget) + site.left;
   block_ = &site_block_;
   block_pc_ = execution_.page + site.offset;
+  site_op_.length = site.half ? 2 : 4;
 }
 
 bool Hart::slow_load() {

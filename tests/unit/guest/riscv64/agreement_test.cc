@@ -85,5 +85,22 @@ TEST_F(AgreementTest, DevicesSeeOnlyWhatIsStored) {
   EXPECT_EQ(written, (std::vector<U64>{0xff, 0xffff, 0xffff'ffff, ~0ULL}));
 }
 
+// With time as a count of instructions a run must not depend on the executor: what a store makes a device ask for comes
+// behind that store, not where a block happens to end.
+TEST_F(AgreementTest, AnInterruptThatAStoreRaisesComesBehindIt) {
+  b.on_write = [&](U64, unsigned, U64) { return b.hart().set_interrupt(interrupt::msi, true), true; };
+  b.x(6) = device;
+  s.mie = 1 << interrupt::msi;
+  constexpr std::uint32_t c_sw = 0xc31c, c_nop = 0x0001;  // c.sw x15, 0(x14)
+  for (const unsigned length : {4, 2}) {
+    s.mstatus |= status::mie;
+    b.x(14) = device;
+    b.hart().set_interrupt(interrupt::msi, false);
+    run({nop(), length == 2 ? c_nop << 16 | c_sw : store(Opcode::sw, 7, 0, 6), nop(), nop()});
+    EXPECT_EQ(s.mcause, interrupt_flag | interrupt::msi);
+    EXPECT_EQ(s.mepc, code + 4 + length);
+  }
+}
+
 }  // namespace
 }  // namespace doppel::riscv64::bench
