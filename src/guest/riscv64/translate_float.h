@@ -18,6 +18,8 @@ template <Type type>
 void write_float(T& t, unsigned reg, Value value) {
   t.set_f(reg, type == Type::f64 ? value : t.builder.unary(Op::box, type, value));
 }
+/// Whether the rounding mode is one of the two encodings that are reserved: illegal also where nothing is rounded.
+inline bool mode_is_reserved(const I& i) { return i.rm == 5 || i.rm == 6; }
 /// Whether the instruction rounds as MXCSR says.
 inline bool rounds_dynamically(T& t, const I& i) { return t.mode.floating_point && i.rm == dynamic; }
 
@@ -59,15 +61,19 @@ void to_integer(T& t, const I& i) {
   const auto value = t.builder.toint(integer, type, i.rm == to_zero, read_float<type>(t, i.rs1));
   t.set_x(i.rd, value);
 }
+/// Whether a conversion from an integer is inline: an exact one is under every mode that there is.
+inline bool converts_inline(T& t, const I& i, bool exact) {
+  return exact ? t.mode.floating_point && !mode_is_reserved(i) : rounds_dynamically(t, i);
+}
 template <Type type, Type integer, bool exact = false>
 void from_integer(T& t, const I& i) {
-  if (!t.mode.floating_point || (!exact && i.rm != dynamic)) return float_by_interpreter(t, i);
+  if (!converts_inline(t, i, exact)) return float_by_interpreter(t, i);
   write_float<type>(t, i.rd, t.builder.fromint(type, integer, t.x(i.rs1)));
 }
 /// A 32-bit unsigned integer is a 64-bit signed one.
 template <Type type, bool exact = false>
 void from_unsigned(T& t, const I& i) {
-  if (!t.mode.floating_point || (!exact && i.rm != dynamic)) return float_by_interpreter(t, i);
+  if (!converts_inline(t, i, exact)) return float_by_interpreter(t, i);
   write_float<type>(t, i.rd, t.builder.fromint(type, Type::i64, t.builder.zext(Type::i32, t.x(i.rs1))));
 }
 template <Type type>
@@ -98,7 +104,7 @@ void from_bits(T& t, const I& i) {
 template <Type to, Type from>
 void convert(T& t, const I& i) {
   // Widening is exact, whatever the mode.
-  if (!t.mode.floating_point || (to == Type::f32 && i.rm != dynamic)) return float_by_interpreter(t, i);
+  if (!converts_inline(t, i, to == Type::f64)) return float_by_interpreter(t, i);
   write_float<to>(t, i.rd, t.builder.unary(Op::fcvt, to, read_float<from>(t, i.rs1)));
 }
 

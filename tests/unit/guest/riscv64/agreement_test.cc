@@ -102,5 +102,18 @@ TEST_F(AgreementTest, AnInterruptThatAStoreRaisesComesBehindIt) {
   }
 }
 
+// A reserved rounding mode is illegal also where nothing is rounded.
+TEST_F(AgreementTest, ReservedRoundingModesAreIllegalInExactConversions) {
+  s.mstatus |= status::fs | status::sd;
+  for (const auto op : {Opcode::fcvt_d_w, Opcode::fcvt_d_wu, Opcode::fcvt_d_s})
+    for (const std::uint8_t mode : {5, 6}) {
+      s.privilege = std::uint8_t(Privilege::machine);
+      s.mcause = 0;
+      run({nop(), encode({.op = op, .rd = 1, .rs1 = 2, .rm = mode})});
+      EXPECT_EQ(s.mcause, U64(Cause::illegal_instruction)) << unsigned(op);
+      EXPECT_EQ(s.mepc, code + 4);
+    }
+}
+
 }  // namespace
 }  // namespace doppel::riscv64::bench
