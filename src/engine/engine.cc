@@ -308,7 +308,8 @@ void Engine::forget(Translation* translation) {
   }
   if (translation->is_region) {
     // Its entry jumps here no more, unless that went first.
-    if (const auto* entry = look_up(translation->key)) code_->replace(entry->code, translation->entry_before);
+    const auto* entry = look_up(translation->key);
+    if (entry && entry->code == translation->entry_code) code_->replace(entry->code, translation->entry_before);
   } else {
     auto slot = translation->key.hash() % table_.size();
     while (table_[slot].load(std::memory_order_relaxed) != translation) slot = (slot + 1) % table_.size();

@@ -71,7 +71,8 @@ class Engine final : public riscv64::Executor {
     Key key;
     std::uint32_t guest_count = 0;
     std::uint32_t samples = 0;        // how often a hart was found at its begin
-    std::uint64_t entry_before = 0;   // of a region: what stood where its entry's code now jumps here
+    std::uint64_t entry_before = 0;         // of a region: what stood where its entry's code now jumps here,
+    const std::byte* entry_code = nullptr;  // and where that is
     std::uint16_t source_offset = 0;  // of `source` in the page
     bool is_region = false;
     std::vector<std::byte> source;  // the guest's bytes that it was made from

@@ -109,6 +109,7 @@ void Engine::install(const RegionObject& object) {
   const auto page = asked.key.physical & ~page_mask;
   pages_[page].push_back(&t);
   if (!memory_.holds_code(page)) memory_.add_written_code(page);
+  t.entry_code = entry->code;
   std::memcpy(&t.entry_before, entry->code, sizeof t.entry_before);
   const auto distance = std::uint32_t(code - (entry->code + jump_bytes));
   const auto kept = t.entry_before & ~((1ULL << 8 * jump_bytes) - 1);
