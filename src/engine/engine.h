@@ -3,6 +3,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -38,6 +39,9 @@ class Engine final : public riscv64::Executor {
   static Result<std::unique_ptr<Engine>> create(GuestMemory& memory, std::size_t code_bytes);
   /// Has hot regions compiled by the optimizing generator; before the sandbox. Fails with a sentence.
   Result<void> start_optimizing();
+  /// The same by other means, as tests have: of blocks that were sampled `hot` times.
+  using MakeRegionQueue = std::function<std::unique_ptr<RegionQueue>(RegionReceiver)>;
+  void optimize_by(const MakeRegionQueue& make, std::uint32_t hot);
   /// Makes the hart execute by this engine; before its first run.
   Result<void> attach(Hart& hart);
   /// From now on what is translated comes from there, or goes there; behind the first attach(). Where the folder need
@@ -70,10 +74,10 @@ class Engine final : public riscv64::Executor {
     const std::byte* code = nullptr;
     Key key;
     std::uint32_t guest_count = 0;
-    std::uint32_t samples = 0;        // how often a hart was found at its begin
+    std::uint32_t samples = 0;              // how often a hart was found at its begin
     std::uint64_t entry_before = 0;         // of a region: what stood where its entry's code now jumps here,
     const std::byte* entry_code = nullptr;  // and where that is
-    std::uint16_t source_offset = 0;  // of `source` in the page
+    std::uint16_t source_offset = 0;        // of `source` in the page
     bool is_region = false;
     std::vector<std::byte> source;  // the guest's bytes that it was made from
     std::vector<fast::LinkSite> links;
@@ -143,7 +147,8 @@ class Engine final : public riscv64::Executor {
   CodeObject object_;  // on its way out of the store, or in
   std::string store_problem_;
   std::vector<std::unique_ptr<TranslationObserver>> observers_;
-  std::unique_ptr<Optimizer> optimizer_;  // its thread comes to all of the above
+  std::uint32_t hot_ = 0;                   // samples that make a block the entry of a region
+  std::unique_ptr<RegionQueue> optimizer_;  // its thread comes to all of the above
 };
 
 }  // namespace doppel

@@ -10,21 +10,20 @@
 
 #include "base/file_descriptor.h"
 #include "base/result.h"
-#include "codegen/region.h"
+#include "engine/region_queue.h"
 
 namespace doppel {
 
-class Optimizer {
+class Optimizer final : public RegionQueue {
  public:
-  using Receiver = std::function<void(RegionObject)>;
+  using Receiver = RegionReceiver;
   /// Starts the process; what it makes is given to `receiver` on a thread of its own. Before the sandbox. Fails with a
   /// sentence where the program is not there.
   static Result<std::unique_ptr<Optimizer>> start(Receiver receiver);
-  ~Optimizer();
+  ~Optimizer() override;
   Optimizer(const Optimizer&) = delete;
 
-  /// Asks for a region; false when so many are waiting that it had better be asked for later.
-  bool submit(const RegionRequest& request);
+  bool submit(const RegionRequest& request) override;
 
  private:
   static constexpr std::size_t longest_queue = 32;

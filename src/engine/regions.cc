@@ -24,7 +24,13 @@ Result<void> Engine::start_optimizing() {
   auto optimizer = Optimizer::start([this](const RegionObject& object) { install(object); });
   if (!optimizer) return optimizer.failure();
   optimizer_ = std::move(*optimizer);
+  hot_ = hot;
   return {};
+}
+
+void Engine::optimize_by(const MakeRegionQueue& make, std::uint32_t hot) {
+  optimizer_ = make([this](const RegionObject& object) { install(object); });
+  hot_ = hot;
 }
 
 /// The hart's slice has ended at a block's begin, which says where it spends its time.
@@ -33,7 +39,7 @@ void Engine::sample(Hart& hart) {
   if (key.mode.exact_blocks) return;
   if (!hart.find_code(key.physical, key.behind) || key.behind != 0) return;
   auto* entry = look_up(key);
-  if (!entry || ++entry->samples != hot) return;
+  if (!entry || ++entry->samples != hot_) return;
   std::lock_guard guard(lock_);
   if (look_up(key) != entry) return;
   auto request = collect(*entry);

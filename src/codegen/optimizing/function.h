@@ -84,6 +84,7 @@ class Function {
   V check(const Instruction& i, V address, std::uint32_t size, bool store);
   bool emit_access(const Instruction& i, ir::Value index);
   V host_pointer(V address, V addend);
+  V stored(const Instruction& i);
 
   V value(ir::Value v) const { return values_[v]; }
   V low(ir::Value v, ir::Type type);

@@ -31,6 +31,13 @@ Function::V Function::host_pointer(V address, V addend) {
   return LLVMBuildIntToPtr(b_, LLVMBuildAdd(b_, address, addend, ""), pointer_, "");
 }
 
+/// What a store writes: of a floating-point register the low bits, whatever it holds.
+Function::V Function::stored(const Instruction& i) {
+  if (i.op == Op::store) return low(i.b, i.type);
+  if (i.type != Type::f32 || LLVMTypeOf(value(i.b)) == f32_) return value(i.b);
+  return LLVMBuildTrunc(b_, LLVMBuildBitCast(b_, value(i.b), i64_, ""), integer(Type::i32), "");
+}
+
 bool Function::emit_access(const Instruction& i, ir::Value index) {
   const bool store = i.op == Op::store || i.op == Op::storef;
   if (!store && i.op != Op::load && i.op != Op::loadf && i.op != Op::window) return false;
@@ -45,7 +52,7 @@ bool Function::emit_access(const Instruction& i, ir::Value index) {
       address, window != ir::no_value ? value(window) : check(i, address, std::uint32_t(ir::bytes(i.type)), store));
   // Volatile: other harts and devices see and change this memory, and a loop may wait for that.
   if (store) {
-    auto* access = LLVMBuildStore(b_, i.op == Op::storef ? value(i.b) : low(i.b, i.type), at);
+    auto* access = LLVMBuildStore(b_, stored(i), at);
     LLVMSetAlignment(access, 1);
     LLVMSetVolatile(access, true);
     tag(access, tbaa_guest_);
