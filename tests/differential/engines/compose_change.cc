@@ -67,7 +67,8 @@ void Composer::end_change() {
 
 void Composer::change_space() {
   const auto r = temporary();
-  set_satp(r, program_.satp_of(unsigned(random_.below(place::spaces)), unsigned(random_.below(program_.asids))));
+  const auto space = program_.any_space(random_, piece_.setting.hart);
+  set_satp(r, program_.satp_of(space, unsigned(random_.below(program_.asids))));
   csr("csrrw", random_.one_in(2) ? 0 : temporary(r), satp, r);
 }
 
@@ -87,6 +88,7 @@ void Composer::toggle_paging() {
 /// Writes an entry and fences for the address that it is for: that address alone, its space, or all.
 void Composer::write_entry(unsigned space, U64 table, U64 index, U64 entry, U64 covered) {
   const auto base = temporary(), value = temporary(base);
+  item_.whole = true;
   begin_change(base);
   const auto offset = space * place::tables_of_space + table + index * 8;
   set(base, machine_mode() ? place::tables + offset : program_.windows + place::tables_window + offset);
@@ -101,7 +103,7 @@ void Composer::write_entry(unsigned space, U64 table, U64 index, U64 entry, U64 
 }
 
 void Composer::remap() {
-  const auto space = unsigned(random_.below(place::spaces));
+  const auto space = program_.any_space(random_, piece_.setting.hart);
   if (random_.one_in(12)) {  // the large page, with other rights
     constexpr U64 sometimes = pte::w | pte::u | pte::r;
     const auto bits = pte::v | pte::a | pte::d | ((random_.next() | (random_.one_in(2) ? pte::r : 0)) & sometimes);
@@ -132,6 +134,7 @@ void Composer::patch() {
   const auto base = temporary(), value = temporary(base);
   const auto bits = patchable_bits(random_, temporary(), any_register());
   item_.needs.push_back(to);
+  item_.whole = true;
   set_place(base, to, write_base());
   set(value, U64(I64(std::int32_t(bits))));
   if (random_.one_in(2)) {
@@ -147,6 +150,7 @@ void Composer::patch() {
 /// Writes a function into the page for that, and calls it.
 void Composer::write_code() {
   const auto base = temporary(), value = temporary(base);
+  item_.whole = true;
   set(base, written_base() + random_.below(32) * 64);
   std::vector<std::uint32_t> words;
   for (auto count = 1 + random_.below(6); count > 0; count--)

@@ -83,7 +83,8 @@ void Composer::overlapping() {
 void Composer::call() {
   std::vector<const Piece*> callable;
   for (const auto& other : program_.pieces)
-    if (other.level > piece_.level && other.setting.world == world()) callable.push_back(&other);
+    if (other.level > piece_.level && other.setting.world == world() && other.setting.hart == piece_.setting.hart)
+      callable.push_back(&other);
   if (callable.empty()) return;
   const auto& callee = *random_.pick(callable);
   const auto link = link_of_level[callee.level];

@@ -83,6 +83,38 @@ TEST(Generation, SeedsNamePrograms) {
   EXPECT_NE(listing(generate(1)), listing(generate(2)));
 }
 
+/// The page tables that only a hart other than this one may change.
+std::vector<std::byte> tables_of_others(Computer& computer, unsigned hart) {
+  std::vector<std::byte> all;
+  for (unsigned space = 0; space < place::spaces; space++) {
+    if (space % computer.count() == hart) continue;
+    std::vector<std::byte> tables(place::tables_of_space);
+    EXPECT_TRUE(computer.memory().read(place::tables + space * tables.size(), tables.data(), tables.size()));
+    all.insert(all.end(), tables.begin(), tables.end());
+  }
+  return all;
+}
+
+// A change of page tables that another hart has no fence for is one that engines may see at different times: a
+// difference would be nobody's fault.
+TEST(Generation, HartsChangeOnlyTheirOwnPageTables) {
+  unsigned programs = 0;
+  for (U64 seed = 1; programs < 20; seed++) {
+    const auto program = generate(seed);
+    if (program.way != Way::pair || program.mappings.empty()) continue;
+    programs++;
+    Computer computer(program.way, engine_kinds()[0], 0);
+    computer.load(make_image(program));
+    for (const auto& stop : program.stops) {
+      if (computer.finished(stop.hart)) continue;
+      const auto before = tables_of_others(computer, stop.hart);
+      computer.run(stop.hart, stop.steps);
+      ASSERT_TRUE(tables_of_others(computer, stop.hart) == before) << "seed " << seed;
+      computer.apply(stop);
+    }
+  }
+}
+
 /// What programs do, by the interpreter step by step.
 struct Coverage {
   std::map<riscv64::Opcode, U64> executed;

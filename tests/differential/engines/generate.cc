@@ -143,7 +143,8 @@ class Generator {
     // Functions first: who calls must know them.
     for (const unsigned level : {2U, 1U})
       for (const auto world : worlds_)
-        for (auto count = level == 1 ? 2U : 1U; count > 0; count--) compose_piece(level, world, 0);
+        for (unsigned hart = 0; hart < harts_of(program_.way); hart++)
+          for (auto count = level == 1 ? 2U : 1U; count > 0; count--) compose_piece(level, world, hart);
     const auto segments = 6 + random_.below(10);
     for (unsigned n = 0; n < segments; n++)
       for (unsigned hart = 0; hart < harts_of(program_.way); hart++) compose_piece(0, random_.pick(worlds_), hart);
@@ -174,7 +175,10 @@ class Generator {
     // Who changes page tables must be able to fence.
     if (program_.restricts && !paged_) bits |= random_.next() & status::tvm;
     s.status = bits;
-    s.satp = paged_ ? program_.satp_of(unsigned(random_.below(place::spaces)), unsigned(random_.below(4))) : 0;
+    if (paged_) {
+      const auto space = program_.any_space(random_, hart);
+      s.satp = program_.satp_of(space, unsigned(random_.below(4)));
+    }
     return s;
   }
 

@@ -205,7 +205,7 @@ void put_records(const Program& program, unsigned hart, Memory& memory) {
               handlers.supervisor | random.below(2), enables});
   }
   to = std::min(to, at + page_size - sizeof(Descriptor));
-  describe({handlers.idle, riscv64::status::mpp, program.mappings.empty() ? 0 : program.satp_of(0, 0),
+  describe({handlers.idle, riscv64::status::mpp, program.mappings.empty() ? 0 : program.satp_of(hart, 0),
             handlers.supervisor, 0});
 }
 

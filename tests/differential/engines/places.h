@@ -24,7 +24,7 @@ inline constexpr U64 tables = ram + 0x8'0000;    // page tables, `tables_of_spac
 inline constexpr U64 handlers = ram + 0xc'0000;  // trap handlers, a page a hart
 inline constexpr U64 records = ram + 0xd'0000;   // what the handlers keep, `records_of_hart` bytes a hart
 inline constexpr U64 tables_of_space = 0x8000, records_of_hart = 0x8000;
-inline constexpr unsigned spaces = 3, harts = 2;
+inline constexpr unsigned spaces = 4, harts = 2;
 
 // In a hart's records. A log of traps is a page whose address has bit 12 clear in front of one that has it set.
 inline constexpr U64 machine_log = 0x2000, supervisor_log = 0x4000, descriptors = 0x400;

@@ -16,6 +16,11 @@ U64 Program::satp_of(unsigned space, unsigned alias) const {
   return mode << 60 | asid << 44 | (place::tables + space * place::tables_of_space + top) >> page_shift;
 }
 
+unsigned Program::any_space(Random& random, unsigned hart) const {
+  const auto harts = harts_of(way);
+  return unsigned(random.below(place::spaces / harts)) * harts + hart;
+}
+
 U64 Program::code_base(const Setting& setting) const {
   switch (setting.world) {
     case World::user:

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "../random.h"
 #include "../stream.h"
 #include "places.h"
 
@@ -34,6 +35,7 @@ struct Item {
   std::vector<Fix> fixes;
   std::vector<Target> needs;  // must be there, or else this item is left out
   bool patchable = false;     // one instruction with a 12-bit immediate that nothing relies on
+  bool whole = false;         // without a part of it, such as its fence, the manual would leave open what happens
 };
 
 /// How a piece of code executes: where its instructions and its data are.
@@ -107,6 +109,9 @@ struct Program {
 
   const Piece* piece(unsigned id) const;
   U64 satp_of(unsigned space, unsigned alias) const;
+  /// An address space that only this hart executes in and changes: a change is fenced where it is made, so for another
+  /// hart the manual would leave open when it is seen.
+  unsigned any_space(Random& random, unsigned hart) const;
   /// What addresses of code of this world count from.
   U64 code_base(const Setting& setting) const;
   /// The physical address of a place in the code, or in its twin.

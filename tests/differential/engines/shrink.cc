@@ -90,7 +90,7 @@ class Shrinker {
     for (std::size_t item = 0; item + 1 < program_.pieces[piece].items.size(); item++)
       for (std::size_t n = program_.pieces[piece].items[item].code.size(); n-- > 0;) {
         const auto& present = program_.pieces[piece].items[item];
-        if (!present.fixes.empty() || present.code.size() < 2) break;
+        if (!present.fixes.empty() || present.whole || present.code.size() < 2) break;
         attempt([&](Program& p) {
           auto& code = p.pieces[piece].items[item].code;
           code.erase(code.begin() + std::ptrdiff_t(n));
