@@ -25,7 +25,7 @@ struct Difference {
 class Machines {
  public:
   static constexpr std::size_t much_code = 32 << 20;
-  explicit Machines(Way way, std::span<const EngineKind> kinds = engine_kinds(), std::size_t code_bytes = much_code);
+  explicit Machines(Way way, std::span<const EngineKind> kinds, std::size_t code_bytes = much_code);
   std::optional<Difference> run(const Program& program);
   U64 blocks() const;
   U64 regions() const;

@@ -3,7 +3,9 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "guest/riscv64/hart.h"
 #include "link.h"
@@ -28,9 +30,13 @@ struct EngineKind {
   /// Makes the harts execute by a new engine.
   std::unique_ptr<Executing> (*attach)(GuestMemory& memory, std::span<const std::unique_ptr<riscv64::Hart>> harts,
                                        std::size_t code_bytes);
-  bool (*takes_part)(Way way);
+  bool (*takes_part)(Way way) = nullptr;  // in every way if null
+  bool compiles_regions = false;
+  bool only_if_named = false;  // known to differ: compared where somebody asks for it
 };
 std::span<const EngineKind> engine_kinds();
+/// The first and those of these names; without names, all that must agree. Nothing when there is no such name.
+std::vector<EngineKind> choose_kinds(const std::vector<std::string>& names);
 
 class Computer : public riscv64::HartEnvironment, public MmioDoor {
  public:

@@ -1,4 +1,5 @@
 // The engines that are compared. A new one is a row of the list, and how it is attached.
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 
@@ -78,13 +79,29 @@ std::unique_ptr<Executing> attach_optimizing(GuestMemory& memory, Harts harts, s
 }
 
 constexpr std::array kinds = {
-    EngineKind{"interpreter", nullptr, nullptr},
-    EngineKind{"fast", &attach_fast, nullptr},
-    EngineKind{"optimizing", &attach_optimizing, [](Way way) { return way == Way::hot; }},
+    EngineKind{.name = "interpreter", .attach = nullptr},
+    EngineKind{.name = "fast", .attach = &attach_fast},
+    EngineKind{.name = "optimizing",
+               .attach = &attach_optimizing,
+               .takes_part = [](Way way) { return way == Way::hot; },
+               .compiles_regions = true,
+               .only_if_named = true},
 };
 
 }  // namespace
 
 std::span<const EngineKind> engine_kinds() { return kinds; }
+
+std::vector<EngineKind> choose_kinds(const std::vector<std::string>& names) {
+  std::vector<EngineKind> chosen = {kinds[0]};
+  for (const auto& kind : std::span(kinds).subspan(1))
+    if (names.empty() ? !kind.only_if_named : std::ranges::find(names, kind.name) != names.end())
+      chosen.push_back(kind);
+  const auto is_there = [](const auto& name) {
+    return std::ranges::find(kinds, name, &EngineKind::name) != kinds.end();
+  };
+  if (!std::ranges::all_of(names, is_there)) chosen.clear();
+  return chosen;
+}
 
 }  // namespace doppel::differential::engines

@@ -23,9 +23,9 @@ std::string progress(const Session& session) {
                      session.programs(), session.blocks(), session.regions(), session.instructions());
 }
 
-int search(U64 seed, U64 blocks, U64 seconds) {
+int search(U64 seed, U64 blocks, U64 seconds, const std::vector<EngineKind>& kinds) {
   constexpr U64 programs_between_lines = 20'000;
-  Session session(seed);
+  Session session(seed, kinds);
   const auto end = Clock::now() + std::chrono::seconds(seconds);
   while (blocks ? session.blocks() < blocks : Clock::now() < end) {
     if (const auto wrong = session.next()) {
@@ -45,19 +45,26 @@ int main(int argc, char** argv) {
   CLI::App app{"Runs random programs on all engines and compares what becomes of them."};
   U64 seed = 1, blocks = 0, seconds = 60;
   std::vector<U64> programs;
+  std::vector<std::string> engines;
   app.add_option("--seed", seed, "the sequence of programs (1)");
   app.add_option("--blocks", blocks, "end after so many translated blocks");
   app.add_option("--seconds", seconds, "end after so long, where no --blocks are given (60)");
   app.add_option("--program", programs, "run only the programs with these seeds, of which the last is looked at");
+  app.add_option("--engine", engines, "compare only these with the interpreter (all that are not known to differ)");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
   }
-  if (programs.empty()) return search(seed, blocks, seconds);
+  const auto kinds = choose_kinds(engines);
+  if (kinds.empty()) {
+    say("There is no such engine.");
+    return 2;
+  }
+  if (programs.empty()) return search(seed, blocks, seconds, kinds);
   const auto last = generate(programs.back());
   programs.pop_back();
-  const auto wrong = run_alone(programs, last);
+  const auto wrong = run_alone(programs, last, kinds);
   say(wrong.value_or("no difference"));
   return wrong ? 1 : 0;
 }

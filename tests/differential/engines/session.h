@@ -14,7 +14,7 @@ namespace doppel::differential::engines {
 /// programs run one after the other.
 class Session {
  public:
-  explicit Session(U64 seed, std::span<const EngineKind> kinds = engine_kinds()) : seed_(seed), kinds_(kinds) {}
+  Session(U64 seed, std::vector<EngineKind> kinds) : seed_(seed), kinds_(std::move(kinds)) {}
   ~Session();
 
   /// Runs the next program. Says what is wrong, if anything is, for people to read.
@@ -34,7 +34,7 @@ class Session {
   std::string report(const Program& program, const Difference& difference) const;
 
   U64 seed_;
-  std::span<const EngineKind> kinds_;
+  std::vector<EngineKind> kinds_;
   U64 programs_ = 0, blocks_ = 0, instructions_ = 0, regions_ = 0;
   bool little_code_memory_ = false;
   std::array<std::unique_ptr<Machines>, ways> machines_;
@@ -43,6 +43,6 @@ class Session {
 
 /// Runs one program on new machines, behind those of these seeds.
 std::optional<std::string> run_alone(const std::vector<U64>& before, const Program& program,
-                                     std::span<const EngineKind> kinds = engine_kinds());
+                                     std::span<const EngineKind> kinds);
 
 }  // namespace doppel::differential::engines
