@@ -10,6 +10,16 @@ namespace doppel::fast {
 using ir::no_value;
 using ir::Op;
 
+namespace {
+
+/// Whether the interpreter may have to execute the operation's guest instruction, behind which the code goes on.
+bool may_interpret(Op op) {
+  return op == Op::atomic || op == Op::load_linked || op == Op::store_conditional || op == Op::fma || op == Op::toint ||
+         op == Op::guard;
+}
+
+}  // namespace
+
 Generator::Generator(const GuestLayout& layout) : layout_(layout) {}
 
 bool Generator::generate(const ir::Code& code, GeneratedCode& out) {
@@ -71,7 +81,8 @@ void Generator::prepare(const ir::Code& code) {
   }
 }
 
-/// A register that is set again before anything can see it need not be set.
+/// A register that is set again before anything can see it need not be set: but for what the interpreter may have set
+/// in place of the code, because no other value may be taken to be there still.
 void Generator::mark_dead_sets() {
   dead_.assign(code_->size(), 0);
   std::uint64_t overwritten[2] = {};
@@ -87,6 +98,9 @@ void Generator::mark_dead_sets() {
       word &= ~bit;
     } else if ((t.memory && !ir::in_window(i)) || t.leaves) {
       overwritten[0] = overwritten[1] = 0;
+      if (!may_interpret(i.op)) continue;
+      for (auto set = index + 1; set < code_->size() && (*code_)[set].offset == i.offset; set++)
+        if ((*code_)[set].op == Op::set || (*code_)[set].op == Op::setf) dead_[set] = 0;
     }
   }
 }

@@ -115,5 +115,20 @@ TEST_F(AgreementTest, ReservedRoundingModesAreIllegalInExactConversions) {
     }
 }
 
+// What a register held stays with its copies when an instruction that writes it is the interpreter's, though nothing
+// sees what that writes.
+TEST_F(AgreementTest, CopiesOutliveWhatTheInterpreterWrites) {
+  s.mstatus |= status::fs | status::sd;
+  s.f[10] = ~0ULL >> 1;  // not a number
+  for (const auto written : {amo(Opcode::amomax_w, 14, 14, 12), amo(Opcode::amoadd_d, 14, 14, 12),
+                             encode({.op = Opcode::fcvt_w_d, .rd = 14, .rs1 = 10, .rm = 1})}) {
+    b.x(12) = data, b.x(14) = 0x2209;
+    run({nop(), i(Opcode::addi, 11, 14, 0), written, i(Opcode::andi, 13, 11, 12), i(Opcode::addi, 14, 0, 1)});
+    EXPECT_EQ(b.x(11), 0x2209u);
+    EXPECT_EQ(b.x(13), 8u);
+    EXPECT_EQ(b.x(14), 1u);
+  }
+}
+
 }  // namespace
 }  // namespace doppel::riscv64::bench
