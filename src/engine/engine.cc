@@ -61,7 +61,12 @@ Result<void> Engine::attach(Hart& hart) {
   e.load_function = &call<&Hart::slow_load>;
   e.store_function = &call<&Hart::slow_store>;
   e.interpret_function = &call<&Hart::interpret_site>;
+  e.check_function = &check_path;
   e.owner = &hart;
+  wanted_.resize(std::max<std::size_t>(wanted_.size(), hart.id() + 1), 1);
+  checks_.resize(wanted_.size());
+  checks_[hart.id()] = std::make_unique<std::array<ir::PathCheck, ir::path_checks>>();
+  e.checks = checks_[hart.id()]->data();
   hart.set_executor(this);
   return {};
 }
@@ -74,15 +79,24 @@ Result<void> Engine::attach(Hart& hart) {
 }
 
 void Engine::execute(Hart& hart) {
-  const auto longest = optimizer_ ? riscv64::longest_in_region : riscv64::longest_translation;
+  const auto longest = optimizer_ ? riscv64::longest_path : riscv64::longest_translation;
   auto& e = hart.execution();
   while (hart.budget() > 0 && !hart.attention()) {
     if (hart.take_fence()) fence(hart);
     const auto pc = hart.state().pc;
+    if (optimizer_ && wanted_[hart.id()] == pc && (hart.budget() > riscv64::longest_path || hot_ == 0)) {
+      record(hart);
+      continue;
+    }
     const auto* code = hart.code_at(pc);
     if (!code) {
       const auto* translation = at_pc(hart);
       if (!translation) continue;
+      if (optimizer_ && hot_ == 0 && !translation->has_path) {
+        const auto before = hart.budget();
+        record(hart);  // for tests: whatever is reached
+        if (hart.budget() != before) continue;
+      }
       if (translation->guest_count > hart.budget()) {
         if (!hart.exact_budget()) return;
         hart.interpret(hart.budget());
@@ -92,10 +106,11 @@ void Engine::execute(Hart& hart) {
     }
     const auto before = hart.budget();
     enter(hart, code);
+    if (std::int64_t(hart.budget()) < 0) { fprintf(stderr, "code %p pc %lx before %ld after %ld now %lx exit %d link %p\n", code, pc, before, hart.budget(), hart.state().pc, int(e.exit), e.link); for (auto& [a,t]: translations_) if (t->is_path || t->code==code) { fprintf(stderr, "%s %p phys %lx count %u\n", t->is_path?"path":"block", t->code, t->key.physical, t->guest_count); } __builtin_trap(); }
     if (e.exit == ir::Exit::link) {
       link(hart);
     } else if (hart.budget() < longest && !hart.attention()) {
-      if (optimizer_) sample(hart);
+      if (optimizer_ && hart.budget() > 0) sample(hart);
       if (!hart.exact_budget()) return;
       if (hart.budget() == before && hart.state().pc == pc)
         hart.interpret(hart.budget());  // the block is longer than what is left
@@ -207,7 +222,7 @@ Engine::Translation* Engine::make(Hart& hart, const Key& key) {
   counters_.code_bytes += generated_.bytes.size();
   translations_[&t] = std::move(translation);
   insert(&t);
-  if (!observers_.empty() && !ir_.instructions.empty()) tell_observers(hart, t);
+  if (!observers_.empty() && !ir_.instructions.empty()) tell_observers(hart.state().pc, t, generated_);
   return &t;
 }
 
@@ -217,14 +232,14 @@ void Engine::observe(std::unique_ptr<TranslationObserver> observer) {
   observers_.push_back(std::move(observer));
 }
 
-void Engine::tell_observers(const Hart& hart, const Translation& translation) {
-  const MadeTranslation made{.address = hart.state().pc,
+void Engine::tell_observers(std::uint64_t address, const Translation& translation, const fast::GeneratedCode& code) {
+  const MadeTranslation made{.address = address,
                              .physical = translation.key.physical,
-                             .engine = "fast",
-                             .source = translation.source,
-                             .code = {translation.code, generated_.bytes.size()},
+                             .engine = translation.is_path ? "optimizing" : "fast",
+                             .source = translation.is_path ? translation.parts.front().source : translation.source,
+                             .code = {translation.code, code.bytes.size()},
                              .ir = ir_,
-                             .marks = generated_.marks};
+                             .marks = code.marks};
   for (const auto& observer : observers_) observer->made(made);
 }
 
@@ -237,10 +252,11 @@ void Engine::link(Hart& hart) {
     std::lock_guard guard(lock_);
     const auto found = sites_.find(e.link);
     if (found == sites_.end()) return;  // cannot be
-    const auto& from = *found->second.from;
-    const auto offset = from.links[found->second.index].target;
-    hart.state().pc = e.page + offset;
-    key = {.physical = (from.key.physical & ~page_mask) + offset, .behind = 0, .mode = from.key.mode};
+    auto& from = *found->second.from;
+    const auto& link = from.links[found->second.index];
+    hart.state().pc = e.page + link.target;
+    if (from.is_path && leads_on(hart, from, found->second.index)) return;
+    key = {.physical = page_of(from, link.page) + link.target, .behind = 0, .mode = from.key.mode};
     key.mode.separate_checks = from.links[found->second.index].separate;
     flushes = counters_.flushes;
   }
@@ -253,6 +269,12 @@ void Engine::link(Hart& hart) {
   patch(from.code, from.links[found->second.index], target->code);
   target->incoming.push_back(static_cast<const std::byte*>(e.link));
   counters_.links++;
+}
+
+/// The physical page that a translation's links go to.
+std::uint64_t Engine::page_of(const Translation& from, std::int32_t page) {
+  if (page == 0) return from.key.physical & ~page_mask;
+  return std::ranges::find(from.parts, page, &PathPart::page)->physical;
 }
 
 void Engine::patch(const std::byte* code, const fast::LinkSite& site, const std::byte* target) {
@@ -282,8 +304,7 @@ void Engine::check_page(std::uint64_t page, bool& changed) {
   if (found == pages_.end()) return;
   const auto list = found->second;
   for (auto* t : list) {
-    const auto bytes = bytes_of(t->key).subspan(t->source_offset, t->source.size());
-    if (std::ranges::equal(bytes, t->source)) continue;
+    if (t->is_path ? path_holds(*t) : std::ranges::equal(bytes_of(t->key).subspan(t->source_offset, t->source.size()), t->source)) continue;
     forget(t);
     changed = true;
   }
@@ -300,16 +321,22 @@ void Engine::forget(Translation* translation) {
     patch(from.code, jump, from.code + jump.stub);
   }
   for (const auto& jump : translation->links) sites_.erase(translation->code + jump.stub_return);
-  for (const auto address : {translation->key.physical, translation->key.behind}) {
+  const auto leave_page = [&](std::uint64_t address) {
     const auto list = pages_.find(address & ~page_mask);
-    if (list == pages_.end()) continue;
+    if (list == pages_.end()) return;
     std::erase(list->second, translation);
     if (list->second.empty()) pages_.erase(list);
-  }
-  if (translation->is_region) {
+  };
+  leave_page(translation->key.physical), leave_page(translation->key.behind);
+  for (const auto& part : translation->parts) leave_page(part.physical);
+  if (translation->is_path) {
+    if (const auto check = std::ranges::find(checked_, translation); check != checked_.end()) *check = nullptr;
     // Its entry jumps here no more, unless that went first.
-    const auto* entry = look_up(translation->key);
-    if (entry && entry->code == translation->entry_code) code_->replace(entry->code, translation->entry_before);
+    auto* entry = look_up(translation->key);
+    if (entry && entry->code == translation->entry_code) {
+      code_->replace(entry->code, translation->entry_before);
+      entry->has_path = false, entry->samples = 0;
+    }
   } else {
     auto slot = translation->key.hash() % table_.size();
     while (table_[slot].load(std::memory_order_relaxed) != translation) slot = (slot + 1) % table_.size();
@@ -331,7 +358,7 @@ void Engine::flush(Hart& hart) {
     sites_.clear();
     pages_.clear();
     translations_.clear();
-    asked_.clear();
+    flush_paths();
     memory_.take_written_code();
     code_->truncate(routines_end_);
     for (const auto& other : hart.environment().harts()) other->flush_code_jumps(), other->flush_instructions();

@@ -3,7 +3,6 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -14,9 +13,8 @@
 #include "codegen/code_memory.h"
 #include "codegen/fast/generator.h"
 #include "codegen/fast/routines.h"
-#include "codegen/region.h"
+#include "codegen/optimizing/generator.h"
 #include "engine/code_store.h"
-#include "engine/optimizer.h"
 #include "engine/translation_observer.h"
 #include "guest/riscv64/hart.h"
 #include "memory/guest_memory.h"
@@ -27,7 +25,7 @@ namespace doppel {
 struct EngineCounters {
   std::uint64_t translations = 0, translated_instructions = 0, links = 0, invalidated = 0, flushes = 0;
   std::uint64_t code_bytes = 0;
-  std::uint64_t regions = 0, regions_asked = 0;
+  std::uint64_t paths = 0, path_instructions = 0, path_loops = 0;
 };
 
 class Engine final : public riscv64::Executor {
@@ -37,11 +35,9 @@ class Engine final : public riscv64::Executor {
   static bool supported();
   /// `code_bytes` bounds the memory for translated code. Fails with a sentence.
   static Result<std::unique_ptr<Engine>> create(GuestMemory& memory, std::size_t code_bytes);
-  /// Has hot regions compiled by the optimizing generator; before the sandbox. Fails with a sentence.
-  Result<void> start_optimizing();
-  /// The same by other means, as tests have: of blocks that were sampled `hot` times.
-  using MakeRegionQueue = std::function<std::unique_ptr<RegionQueue>(RegionReceiver)>;
-  void optimize_by(const MakeRegionQueue& make, std::uint32_t hot);
+  /// Behind attach(): from now on paths are made by the optimizing generator, from blocks that `hot` samples fell on (0:
+  /// from every one that is dispatched to) and from ways out of other paths that were taken `taken` times.
+  void optimize(std::uint32_t hot = 16, std::uint32_t taken = 32);
   /// Makes the hart execute by this engine; before its first run.
   Result<void> attach(Hart& hart);
   /// From now on what is translated comes from there, or goes there; behind the first attach(). Where the folder need
@@ -70,6 +66,13 @@ class Engine final : public riscv64::Executor {
       return physical == other.physical && behind == other.behind && mode.key() == other.mode.key();
     }
   };
+  /// Bytes of one page that a path was made from.
+  struct PathPart {
+    std::uint64_t physical = 0;  // of the page
+    std::int32_t page = 0;       // in pages from the path's first one
+    std::uint16_t offset = 0;
+    std::vector<std::byte> source;
+  };
   struct Translation {
     const std::byte* code = nullptr;
     Key key;
@@ -78,7 +81,9 @@ class Engine final : public riscv64::Executor {
     std::uint64_t entry_before = 0;         // of a region: what stood where its entry's code now jumps here,
     const std::byte* entry_code = nullptr;  // and where that is
     std::uint16_t source_offset = 0;        // of `source` in the page
-    bool is_region = false;
+    bool is_path = false, has_path = false;  // itself, or begins with a jump to one
+    std::vector<PathPart> parts;             // of a path
+    std::vector<std::uint32_t> taken;        // likewise, how often each of its links' stubs was
     std::vector<std::byte> source;  // the guest's bytes that it was made from
     std::vector<fast::LinkSite> links;
     std::vector<const std::byte*> incoming;  // the stub returns of the jumps that are linked to it
@@ -100,7 +105,7 @@ class Engine final : public riscv64::Executor {
   Translation* look_up(const Key& key) const;
   void insert(Translation* translation);
   Translation* make(Hart& hart, const Key& key);
-  void tell_observers(const Hart& hart, const Translation& translation);
+  void tell_observers(std::uint64_t address, const Translation& translation, const fast::GeneratedCode& code);
   std::span<const std::byte> bytes_of(const Key& key);
   std::span<const std::byte> copy_of(const Key& key);
   bool translate(const Key& key, std::span<const std::byte> bytes);
@@ -112,10 +117,19 @@ class Engine final : public riscv64::Executor {
   void check_page(std::uint64_t page, bool& changed);
   void forget(Translation* translation);
   void flush(Hart& hart);
-  // regions.cc
+  // paths.cc
+  struct Recording;
   void sample(Hart& hart);
-  std::optional<RegionRequest> collect(const Translation& entry);
-  void install(const RegionObject& object);
+  void record(Hart& hart);
+  bool follow(Hart& hart, Recording& recording);
+  bool record_step(Hart& hart, Recording& recording);
+  void make_path(Hart& hart, const Key& key, const Recording& recording);
+  void install(const Key& key, const Recording& recording);
+  bool leads_on(Hart& hart, Translation& from, std::uint32_t link);
+  static std::uint64_t page_of(const Translation& from, std::int32_t page);
+  static std::uint64_t check_path(void* owner);
+  bool path_holds(const Translation& path);
+  void flush_paths();
   void patch(const std::byte* code, const fast::LinkSite& site, const std::byte* target);
 
   GuestMemory& memory_;
@@ -131,14 +145,6 @@ class Engine final : public riscv64::Executor {
   std::unordered_map<const Translation*, std::unique_ptr<Translation>> translations_;
   std::unordered_map<std::uint64_t, std::vector<Translation*>> pages_;
   std::unordered_map<const void*, Site> sites_;  // by what their stubs leave in ExecutionState::link
-  struct Asked {
-    Key key;
-    std::uint16_t begin, end;  // of the bytes in the page that it was made from
-    std::vector<std::byte> source;
-    std::uint64_t flushes;
-  };
-  std::unordered_map<std::uint64_t, Asked> asked_;  // regions that are being compiled, by their requests' numbers
-  std::uint64_t next_request_ = 0;
   GuestLayout layout_;
   ir::Code ir_;
   fast::GeneratedCode generated_;
@@ -147,8 +153,12 @@ class Engine final : public riscv64::Executor {
   CodeObject object_;  // on its way out of the store, or in
   std::string store_problem_;
   std::vector<std::unique_ptr<TranslationObserver>> observers_;
-  std::uint32_t hot_ = 0;                   // samples that make a block the entry of a region
-  std::unique_ptr<RegionQueue> optimizer_;  // its thread comes to all of the above
+  std::uint32_t hot_ = 0, taken_ = 0;  // when paths are made; 0 is never
+  std::unique_ptr<optimizing::Generator> optimizer_;
+  optimizing::PathCode path_code_;
+  std::vector<std::uint64_t> wanted_;  // of each hart, where a path is to be recorded from when it comes by
+  std::vector<std::unique_ptr<std::array<ir::PathCheck, ir::path_checks>>> checks_;
+  std::vector<const Translation*> checked_;  // the paths over several pages, by their checks; the first is none
 };
 
 }  // namespace doppel

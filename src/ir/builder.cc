@@ -35,6 +35,15 @@ Value Builder::page() {
   return page_;
 }
 
+bool Builder::is_place(Value value, std::int64_t& offset) const {
+  const auto& i = code_.instructions[value];
+  const bool sum = i.op == Op::add && i.type == Type::i64 && is_constant(i.b) &&
+                   code_.instructions[i.a].op == Op::page;
+  if (!sum && i.op != Op::page) return false;
+  offset = sum ? constant_of(i.b) : 0;
+  return true;
+}
+
 Value Builder::unary(Op op, Type type, Value a) {
   if ((op == Op::sext || op == Op::zext) && is_constant(a))
     return constant(std::int64_t(extend(type, op == Op::sext, std::uint64_t(constant_of(a)))));

@@ -17,7 +17,7 @@ class Builder {
   }
 
   /// The guest instruction that what follows belongs to.
-  void at(std::uint16_t offset, std::uint8_t length) { offset_ = offset, length_ = length; }
+  void at(std::int32_t offset, std::uint8_t length) { offset_ = offset, length_ = length; }
 
   Value constant(std::int64_t value);
   Value get(unsigned reg, Type type = Type::i64);
@@ -54,11 +54,16 @@ class Builder {
 
   void branch(Condition condition, Value a, Value b, std::int64_t target);
   void jump(std::int64_t target) { append({.op = Op::jump, .imm = target}); }
+  void expect(Value target, Value expected) {
+    append({.op = Op::expect, .type = Type::i64, .a = target, .b = expected});
+  }
   void jump_to(Value target) { append({.op = Op::jump_to, .a = target}); }
   /// The interpreter executes the current instruction; with `ends` control goes on where it says.
   void interpret(std::uint32_t bits, bool ends);
   void leave(std::int64_t at) { append({.op = Op::leave, .imm = at}); }
 
+  /// Whether the value is the running page's address plus a constant, which `offset` gets.
+  bool is_place(Value value, std::int64_t& offset) const;
   bool is_constant(Value value) const { return value != no_value && code_.instructions[value].op == Op::constant; }
   std::int64_t constant_of(Value value) const { return code_.instructions[value].imm; }
 
@@ -67,7 +72,7 @@ class Builder {
   Value fold(Op op, Type type, Value a, Value b);
 
   Code& code_;
-  std::uint16_t offset_ = 0;
+  std::int32_t offset_ = 0;
   std::uint8_t length_ = 0;
   Value page_ = no_value;
   std::array<Value, max_registers> held_;

@@ -36,22 +36,24 @@ struct Instruction {
   Condition condition = Condition::eq;
   std::uint8_t reg = 0;
   std::uint8_t flag = 0;
-  std::uint8_t length = 0;   ///< bytes of the guest instruction
-  std::uint16_t offset = 0;  ///< of the guest instruction, in bytes from the page's begin
-  std::uint16_t left = 0;    ///< guest instructions of the block behind this one
-  std::uint16_t size = 0;    ///< bytes of a window
+  std::uint8_t length = 0;  ///< bytes of the guest instruction
+  std::int32_t offset = 0;  ///< of the guest instruction, in bytes from the page's begin
+  std::uint16_t left = 0;   ///< guest instructions of the block behind this one
+  std::uint16_t size = 0;   ///< bytes of a window
   Value a = no_value, b = no_value, c = no_value;
   std::int64_t imm = 0;
   bool operator==(const Instruction&) const = default;
 };
 
-/// A single-entry stretch of guest code inside one page: it is left by its last instruction or by side exits. Guest
-/// registers are in their places whenever an instruction with an effect other than on them begins.
+/// A single-entry stretch of guest code: it is left by its last instruction or by side exits. Guest registers are in
+/// their places whenever an instruction with an effect other than on them begins. A block lies inside one page; a path
+/// is a way that was taken through blocks, and what it executes may lie on other pages and several times in it.
 struct Code {
   std::vector<Instruction> instructions;
   std::uint16_t begin = 0;        ///< the first guest instruction's byte offset in its page
   std::uint16_t end = 0;          ///< behind the last one's
   std::uint32_t guest_count = 0;  ///< guest instructions
+  bool path = false;              ///< not a block; offsets count from the first instruction's page
   bool operator==(const Code&) const = default;
 };
 
@@ -68,6 +70,11 @@ constexpr Value window_of(const Instruction& i) {
   return i.op == Op::store || i.op == Op::storef ? i.c : no_value;
 }
 constexpr bool in_window(const Instruction& i) { return window_of(i) != no_value; }
+
+/// The condition that holds where this one does not.
+constexpr Condition negated(Condition condition) { return Condition(unsigned(condition) ^ 1); }
+static_assert(negated(Condition::eq) == Condition::ne && negated(Condition::lt) == Condition::ge &&
+              negated(Condition::geu) == Condition::ltu);
 
 /// Whether `condition` holds of two 64-bit integers.
 constexpr bool holds(Condition condition, std::uint64_t a, std::uint64_t b) {

@@ -28,6 +28,13 @@ inline constexpr unsigned code_jumps = 16384;
 /// begins of functions do, goes to different places; what lies in one page never meets.
 constexpr unsigned code_jump_index(std::uint64_t address) { return (address >> 1 ^ address >> 9) % code_jumps; }
 
+/// Where a path over several pages was found to have them mapped as it was made for.
+struct PathCheck {
+  std::uint64_t view = 0;  // ExecutionState::view
+  std::uint64_t page = 1;  // of its first instruction
+};
+inline constexpr unsigned path_checks = 8192;
+
 /// Why translated code came back to its caller.
 enum class Exit : std::uint32_t {
   dispatch,  // go on at the guest's pc
@@ -42,12 +49,15 @@ struct Routines {
   const void* slow_store = nullptr;
   const void* interpret = nullptr;
   const void* interpret_last = nullptr;
+  const void* check_path = nullptr;
 };
 
 struct ExecutionState {
   TlbEntry* tlb = nullptr;
   TlbEntry *tlb_plain = nullptr, *tlb_with_user = nullptr;  // of the supervisor, without and with the user's pages
   CodeJump* jumps = nullptr;
+  std::uint64_t view = 0;   // a number that is another one whenever code addresses may be mapped in another way
+  PathCheck* checks = nullptr;  // of the hart, for each path over several pages
   std::uint64_t page = 0;   // the virtual address of the page that the running code is in
   std::int64_t limit = 0;   // code is left when fewer instructions than this are in the budget; other threads raise it
   std::int64_t budget = 0;  // instructions that may execute; in a host register while code runs
@@ -63,6 +73,7 @@ struct ExecutionState {
   std::uint64_t (*load_function)(void*) = nullptr;
   std::uint64_t (*store_function)(void*) = nullptr;
   std::uint64_t (*interpret_function)(void*) = nullptr;
+  std::uint64_t (*check_function)(void*) = nullptr;  // 0 says that the path whose check `site` is cannot be used
   void* owner = nullptr;
   // Constants of floating-point code.
   std::uint64_t sign64 = 1ULL << 63, sign32 = 1ULL << 31, canonical64 = 0x7ff8'0000'0000'0000,

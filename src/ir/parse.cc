@@ -52,6 +52,7 @@ class Parser {
  private:
   bool take(LineReader& line) {
     if (line.accept_word("code")) return take_header(line);
+    if (line.accept_word("path")) return code_.path = true, take_header(line);
     if (!begun_) return line.fail("the first line must be 'code FIRST to END, N guest instructions'");
     if (line.accept_word("at")) return take_place(line);
     if (!placed_) return line.fail("a line 'at OFFSET, N bytes, N left' must come before the first operation");

@@ -72,7 +72,8 @@ std::string print(const Code& code, Value value) {
 std::string print(const Code& code) {
   std::string text;
   const Out out(text);
-  fmt::format_to(out, "code {:#x} to {:#x}, {} guest instructions\n", code.begin, code.end, code.guest_count);
+  fmt::format_to(out, "{} {:#x} to {:#x}, {} guest instructions\n", code.path ? "path" : "code", code.begin, code.end,
+                 code.guest_count);
   const auto& list = code.instructions;
   for (Value value = 0; value < list.size(); value++) {
     const auto& i = list[value];

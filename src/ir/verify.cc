@@ -92,9 +92,10 @@ class Verifier {
 
   /// Guest instructions come in order.
   bool check_place(const Instruction& i) {
-    if (i.offset < code_.begin || i.offset > code_.end) return fail("{:#x} is not in the block", i.offset);
     if (i.left >= code_.guest_count)
       return fail("{} of {} guest instructions cannot be left", i.left, code_.guest_count);
+    if (code_.path) return at_ == 0 || i.left <= code_.instructions[at_ - 1].left || fail("it comes too late");
+    if (i.offset < code_.begin || i.offset > code_.end) return fail("{:#x} is not in the block", i.offset);
     if (at_ == 0) return true;
     const auto& before = code_.instructions[at_ - 1];
     const bool same = i.offset == before.offset && i.length == before.length && i.left == before.left;
@@ -130,7 +131,8 @@ class Verifier {
   bool check_window(const Instruction& i, Value value) {
     const bool stores = traits(i.op).result == "-";
     const bool fits = value < at_ && value >= kept_from_ && code_.instructions[value].op == Op::window &&
-                      bool(code_.instructions[value].flag) == stores;
+                      (code_.instructions[value].flag != 0 || !stores) &&
+                      (code_.path || stores || code_.instructions[value].flag == 0);
     return fits || fail("%{} is no window for it", value);
   }
 

@@ -175,10 +175,9 @@ Result<void> Computer::make_harts() {
     auto engine = Engine::create(*memory_, config_.code_cache);
     if (!engine) return engine.failure();
     engine_ = std::move(*engine);
-    if (config_.engine == EngineKind::optimizing)
-      if (auto started = engine_->start_optimizing(); !started) return started;
     for (const auto& hart : harts_)
       if (auto attached = engine_->attach(*hart); !attached) return attached;
+    if (config_.engine == EngineKind::optimizing) engine_->optimize();
     // Reports are of what is translated, so nothing is found then.
     if (!config_.reports.any())
       if (auto opened = engine_->open_store(config_.code_store); !opened) return opened;

@@ -17,7 +17,7 @@ bool in_page(std::int64_t target) { return target >= 0 && target < guest_page - 
 }  // namespace
 
 std::uint32_t Generator::site(const Instruction& i) const {
-  return Site{i.offset, std::uint8_t(i.left), std::uint8_t(ir::bytes(i.type)), i.flag != 0, i.length == 2}.pack();
+  return Site{std::uint16_t(i.offset), std::uint8_t(i.left), std::uint8_t(ir::bytes(i.type)), i.flag != 0, i.length == 2}.pack();
 }
 
 Generator::Side& Generator::add_side(Side::Kind kind, const Instruction& i) {
@@ -157,7 +157,7 @@ void Generator::emit_side(Side& side) {
       break;
     case Side::Kind::interpret: {
       // The result is where the interpreter put it: in the guest register that a later instruction sets.
-      a_.mov(DOPPEL_FIELD(layout_, site, 4), Site{i.offset, std::uint8_t(i.left), 0, false}.pack());
+      a_.mov(DOPPEL_FIELD(layout_, site, 4), Site{std::uint16_t(i.offset), std::uint8_t(i.left), 0, false}.pack());
       a_.mov(DOPPEL_FIELD(layout_, bits, 4), 0);
       a_.call(DOPPEL_FIELD(layout_, routines.interpret, 8));
       const auto index = Value(&i - code_->data());

@@ -23,6 +23,7 @@ struct LinkSite {
   std::uint32_t stub_return;   // the address that the stub leaves in ExecutionState::link
   std::uint16_t target;        // the byte in the guest's page
   bool separate;               // to code without windows
+  std::int32_t page = 0;       // of the target, counted from that of the code's first instruction
 };
 
 /// What was generated: position-independent, reaching everything through the state register.

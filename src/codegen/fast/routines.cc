@@ -100,6 +100,21 @@ class Writer {
     return at;
   }
 
+  /// Called by code in front of a path: the flags say whether it may be used.
+  std::size_t check_path() {
+    const auto at = begin();
+    move_pinned(false);
+    a_.mov(DOPPEL_FIELD(layout_, budget, 8), budget);
+    a_.mov(x86::rdi, DOPPEL_FIELD(layout_, owner, 8));
+    a_.sub(x86::rsp, 8);
+    a_.call(DOPPEL_FIELD(layout_, check_function, 8));
+    a_.add(x86::rsp, 8);
+    move_pinned(true);
+    a_.test(x86::eax, x86::eax);
+    a_.ret();
+    return at;
+  }
+
   std::vector<std::byte> finish() {
     holder_.flatten();
     holder_.resolveUnresolvedLinks();
@@ -150,6 +165,7 @@ Result<Routines> generate_routines(const GuestLayout& layout, CodeMemory& memory
   const auto slow_store = writer.call(DOPPEL_FIELD(layout, store_function, 8));
   const auto interpret = writer.call(DOPPEL_FIELD(layout, interpret_function, 8));
   const auto interpret_last = writer.interpret_last();
+  const auto check_path = writer.check_path();
   const auto bytes = writer.finish();
   const auto* base = memory.add(bytes);
   if (!base) return error("the memory for translated code is too small");
@@ -160,7 +176,8 @@ Result<Routines> generate_routines(const GuestLayout& layout, CodeMemory& memory
                  .slow_load = base + slow_load,
                  .slow_store = base + slow_store,
                  .interpret = base + interpret,
-                 .interpret_last = base + interpret_last};
+                 .interpret_last = base + interpret_last,
+                 .check_path = base + check_path};
   return out;
 }
 

@@ -56,6 +56,7 @@ void Hart::update_views() {
   code_view_ = &fetch;
   data_view_ = &view_of(data_privilege(), sum);
   data_ = &data_view_->tlb;
+  execution_.view = code_view_->number;
   execution_.tlb = data_->entry.data();
   execution_.tlb_plain = views_.supervisor().tlb.entry.data();
   execution_.tlb_with_user = views_.supervisor_with_user().tlb.entry.data();
@@ -64,6 +65,7 @@ void Hart::update_views() {
 void Hart::flush_translations() {
   counters_.tlb_flushes++, tlb_changes_++;
   views_.for_each([](AddressView& view) { view.flush(); });
+  if (code_view_) execution_.view = code_view_->number;
 }
 
 void Hart::flush_translations(std::uint64_t address, std::uint64_t length) {
@@ -74,11 +76,13 @@ void Hart::flush_translations(std::uint64_t address, std::uint64_t length) {
     for (auto at = address & ~page_mask; at - (address & ~page_mask) <= last - (address & ~page_mask); at += page_size)
       view.flush_page(at);
   });
+  execution_.view = code_view_->number;
 }
 
 void Hart::flush_space(std::uint64_t asid, const std::uint64_t* address) {
   counters_.tlb_flushes++, tlb_changes_++;
   views_.of_asid(asid, [&](AddressView& view) { address ? view.flush_page(*address) : view.flush(); });
+  execution_.view = code_view_->number;
 }
 
 void Hart::flush_instructions() {

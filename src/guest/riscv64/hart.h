@@ -145,6 +145,7 @@ class Hart {
   // ---- What an executor needs (translated.cc). ----
   /// Executes by `executor`, which must outlive the hart's runs, from now on; null is the interpreter.
   void set_executor(Executor* executor) { executor_ = executor; }
+  Executor* executor() { return executor_; }
   ir::ExecutionState& execution() { return execution_; }
   /// From state() to execution(), in bytes; the same in every hart.
   std::ptrdiff_t execution_offset() const {
@@ -172,6 +173,11 @@ class Hart {
   bool slow_load();
   bool slow_store();
   bool interpret_site();
+  /// Executes the one instruction at state().pc, which `bits` encodes; false when it trapped or something else asks for
+  /// the hart's own loop.
+  bool step(std::uint32_t bits);
+  /// Whether code addresses from `address` on are on the physical page; nothing happens if they are not.
+  bool fetches_from(std::uint64_t address, std::uint64_t physical_page);
   /// Whether an FENCE.I of this hart waits for the executor; reading it says that it is done.
   bool take_fence() { return std::exchange(fenced_, false); }
   bool fenced() const { return fenced_; }
@@ -277,8 +283,10 @@ class Hart {
   void set_privilege(Privilege privilege);
 
   // mmu.cc
-  bool translate(std::uint64_t address, Access access, Privilege privilege, Translation& out, Cause& fault);
-  bool walk(std::uint64_t address, Access access, Privilege privilege, Translation& out, Cause& fault);
+  /// Without `update`, A and D bits stay as they are: what needs one set fails.
+  bool translate(std::uint64_t address, Access access, Privilege privilege, Translation& out, Cause& fault,
+                 bool update = true);
+  bool walk(std::uint64_t address, Access access, Privilege privilege, Translation& out, Cause& fault, bool update);
   bool update_entry(std::uint64_t entry_address, std::uint64_t entry, Access access, bool& retry);
   std::uint8_t pmp_permissions(std::uint64_t address, std::uint64_t length, Privilege privilege) const;
   bool pmp_allows(std::uint64_t address, std::uint64_t length, Access access, Privilege privilege) const;

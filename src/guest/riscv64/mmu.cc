@@ -90,11 +90,12 @@ Privilege Hart::data_privilege() const {
   return state_.mstatus & status::mprv ? Privilege(state_.mstatus >> status::mpp_shift & 3) : privilege();
 }
 
-bool Hart::translate(std::uint64_t address, Access access, Privilege privilege, Translation& out, Cause& fault) {
+bool Hart::translate(std::uint64_t address, Access access, Privilege privilege, Translation& out, Cause& fault,
+                     bool update) {
   const auto mode = Paging(state_.satp >> 60);
   if (privilege != Privilege::machine && mode != Paging::bare) {
     counters_.tlb_misses++;
-    return walk(address, access, privilege, out, fault);
+    return walk(address, access, privilege, out, fault, update);
   }
   out = {.physical = address, .leaf_bits = page_shift, .load = true, .store = true, .fetch = true};
   return true;
@@ -116,7 +117,8 @@ bool Hart::update_entry(std::uint64_t entry_address, std::uint64_t entry, Access
   return true;
 }
 
-bool Hart::walk(std::uint64_t address, Access access, Privilege privilege, Translation& out, Cause& fault) {
+bool Hart::walk(std::uint64_t address, Access access, Privilege privilege, Translation& out, Cause& fault,
+                bool update) {
   const auto levels = paging_levels(Paging(state_.satp >> 60));
   fault = page_fault(access);
   if (!canonical(address, levels)) return false;
@@ -149,7 +151,7 @@ bool Hart::walk(std::uint64_t address, Access access, Privilege privilege, Trans
     if (!(access == Access::load ? out.load : access == Access::store ? out.store : out.fetch)) return false;
     if (!(entry & pte::a) || (access == Access::store && !(entry & pte::d))) {
       bool retry = false;
-      if (!(state_.menvcfg & envcfg::adue)) return false;  // Svade
+      if (!update || !(state_.menvcfg & envcfg::adue)) return false;  // Svade
       if (!update_entry(entry_address, entry, access, retry)) {
         fault = access_fault(access);
         return false;

@@ -37,6 +37,12 @@ bool fetch(std::span<const std::byte> page, std::size_t at, Instruction& out) {
 constexpr unsigned longest_reservation = 18;  // instructions of a constrained loop (14.3), about
 bool is_load_reserved(Opcode op) { return op == Opcode::lr_w || op == Opcode::lr_d; }
 
+/// The builder numbers guest instructions from the front; what counts is how many are behind.
+void count_backwards(ir::Code& code) {
+  for (auto& i : code.instructions)
+    i.left = i.left < code.guest_count ? std::uint16_t(code.guest_count - i.left - 1) : 0;
+}
+
 }  // namespace
 
 bool Translator::reaches_store_conditional(const Instruction& lr) const {
@@ -64,12 +70,37 @@ bool Translator::reaches_store_conditional(const Instruction& lr) const {
   return false;
 }
 
-bool translate(std::span<const std::byte> page, unsigned offset, TranslationMode mode, ir::Code& out,
-               const Stops* stops) {
+void Translator::go_to(std::int64_t target) {
+  if (step) return;
+  builder.jump(target);
+  ended = true;
+}
+
+void Translator::go_to(ir::Value target) {
+  if (!step || !is_near(step->next)) {
+    builder.jump_to(target);
+    ended = true;
+    return;
+  }
+  std::int64_t known;
+  if (builder.is_place(target, known) && known == step->next) return;
+  builder.expect(target, builder.binary(ir::Op::add, ir::Type::i64, builder.page(), builder.constant(step->next)));
+}
+
+void Translator::branch(ir::Condition condition, ir::Value a, ir::Value b, std::int64_t target, unsigned length) {
+  const auto behind = offset + length;
+  if (!step || step->next == behind)
+    builder.branch(condition, a, b, target);
+  else
+    builder.branch(ir::negated(condition), a, b, behind);
+}
+
+bool translate(std::span<const std::byte> page, unsigned offset, TranslationMode mode, ir::Code& out) {
+  out.path = false;
   out.begin = std::uint16_t(offset);
   out.guest_count = 0;
   Translator t(page, out, mode);
-  const auto longest = stops ? longest_in_region : longest_translation;
+  constexpr auto longest = longest_translation;
   auto at = std::size_t(offset);
   while (!t.ended) {
     Instruction i;
@@ -77,10 +108,9 @@ bool translate(std::span<const std::byte> page, unsigned offset, TranslationMode
     // An LR and its SC belong into one block.
     const bool split = !mode.exact_blocks && is_load_reserved(i.op) && out.guest_count + longest_reservation > longest;
     if (split) break;
-    if (stops && at != offset && stops->test(at / 2)) break;
     if (at >= page_size) break;  // behind the instruction that lies on two pages
     t.offset = std::int64_t(at);
-    t.builder.at(std::uint16_t(at), i.length);
+    t.builder.at(std::int32_t(at), i.length);
     translators[std::size_t(i.op)](t, i);
     out.guest_count++;
     at += i.length;
@@ -89,12 +119,43 @@ bool translate(std::span<const std::byte> page, unsigned offset, TranslationMode
   if (out.guest_count == 0) return false;
   out.end = std::uint16_t(at);
   if (!t.ended) {
-    t.builder.at(std::uint16_t(at), 0);
+    t.builder.at(std::int32_t(at), 0);
     t.builder.jump(std::int64_t(at));
   }
-  for (auto& i : out.instructions) i.left = i.left < out.guest_count ? std::uint16_t(out.guest_count - i.left - 1) : 0;
+  count_backwards(out);
   if constexpr (ir::verify_always) ir::expect_sound(out, "the RISC-V frontend");
   return true;
+}
+
+bool may_be_in_path(const Instruction& instruction, TranslationMode mode) {
+  ir::Code code;
+  Translator t({}, code, mode);
+  const PathStep step;
+  t.step = &step;
+  translators[std::size_t(instruction.op)](t, instruction);
+  return std::ranges::none_of(code.instructions, [](const ir::Instruction& i) {
+    return i.op == ir::Op::interpret || i.op == ir::Op::leave || i.op == ir::Op::set_state ||
+           i.op == ir::Op::get_state || i.op == ir::Op::guard || i.op == ir::Op::zero_block ||
+           i.op == ir::Op::atomic || i.op == ir::Op::load_linked || i.op == ir::Op::store_conditional;
+  });
+}
+
+void translate_path(std::span<const PathStep> path, TranslationMode mode, ir::Code& out) {
+  out.begin = std::uint16_t(path.front().offset);
+  out.end = std::uint16_t(out.begin + path.front().instruction.length);
+  out.guest_count = 0;
+  out.path = true;
+  Translator t({}, out, mode);
+  for (const auto& step : path) {
+    t.step = &step;
+    t.offset = step.offset;
+    t.builder.at(std::int32_t(step.offset), step.instruction.length);
+    translators[std::size_t(step.instruction.op)](t, step.instruction);
+    out.guest_count++;
+  }
+  if (!t.ended) t.builder.jump(path.back().next);
+  count_backwards(out);
+  if constexpr (ir::verify_always) ir::expect_sound(out, "the RISC-V frontend");
 }
 
 }  // namespace doppel::riscv64

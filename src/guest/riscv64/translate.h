@@ -1,10 +1,10 @@
 #pragma once
 // From guest instructions to the IR, a stretch inside one page at a time. What a chapter of translate_*.h does not know
 // is left to the interpreter, instruction by instruction.
-#include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "guest/riscv64/instruction.h"
 #include "ir/builder.h"
@@ -33,16 +33,24 @@ struct TranslationMode {
 };
 
 inline constexpr unsigned longest_translation = 64;  // guest instructions
-inline constexpr unsigned longest_in_region = 512;
+inline constexpr unsigned longest_path = 200;
 
 /// Translates from byte `offset` of `page` on; false when not even the first instruction lies in the page as a whole.
 /// With two bytes more than a page, those that follow it where it is mapped, also an instruction that ends in them,
 /// alone.
-/// With `stops`, for a region, it may be longer and ends in front of an instruction that they name, by byte offset
-/// halved; the first is none.
-using Stops = std::bitset<page_size / 2>;
-bool translate(std::span<const std::byte> page, unsigned offset, TranslationMode mode, ir::Code& out,
-               const Stops* stops = nullptr);
+bool translate(std::span<const std::byte> page, unsigned offset, TranslationMode mode, ir::Code& out);
+
+/// An instruction that was executed, and where control went from it: bytes from the begin of the first one's page.
+struct PathStep {
+  std::int64_t offset = 0, next = 0;
+  Instruction instruction;
+};
+/// Whether a place can be reached by a path's own jumps.
+constexpr bool is_near(std::int64_t offset) { return offset >= -(1LL << 30) && offset <= 1LL << 30; }
+/// Whether a path may go through the instruction: no call of the interpreter, no change of how others execute.
+bool may_be_in_path(const Instruction& instruction, TranslationMode mode);
+/// Translates a path of such instructions, at most longest_path: it is left wherever control goes another way.
+void translate_path(std::span<const PathStep> path, TranslationMode mode, ir::Code& out);
 
 /// What the chapters share.
 class Translator {
@@ -63,6 +71,11 @@ class Translator {
     ended |= ends;
   }
 
+  /// Control goes on at an offset, at an address, or there if the condition holds. On a path it goes where it went.
+  void go_to(std::int64_t target);
+  void go_to(ir::Value target);
+  void branch(ir::Condition condition, ir::Value a, ir::Value b, std::int64_t target, unsigned length);
+
   /// Whether the SC that belongs to this LR is in the block and nothing between them accesses memory or jumps over it.
   bool reaches_store_conditional(const Instruction& lr) const;
 
@@ -73,6 +86,7 @@ class Translator {
   std::int64_t offset = 0;          // of the instruction in its page
   bool ended = false;               // nothing follows
   ir::Value linked = ir::no_value;  // what the LR of an SC to come gave
+  const PathStep* step = nullptr;   // on a path, the running instruction's
 };
 
 using Translate = void (*)(Translator& t, const Instruction& i);

@@ -84,20 +84,18 @@ inline void auipc(T& t, const I& i) {
 
 inline void jal(T& t, const I& i) {
   if (i.rd != 0) t.set_x(i.rd, address(t, t.offset + i.length));
-  t.builder.jump(t.offset + i.imm);
-  t.ended = true;
+  t.go_to(t.offset + i.imm);
 }
 inline void jalr(T& t, const I& i) {
   auto target = t.builder.binary(Op::add, Type::i64, t.x(i.rs1), t.constant(i.imm));
   target = t.builder.binary(Op::and_, Type::i64, target, t.constant(-2));
   if (i.rd != 0) t.set_x(i.rd, address(t, t.offset + i.length));
-  t.builder.jump_to(target);
-  t.ended = true;
+  t.go_to(target);
 }
 template <Condition condition>
 void branch(T& t, const I& i) {
   const auto a = t.x(i.rs1), b = t.x(i.rs2);
-  t.builder.branch(condition, a, b, t.offset + i.imm);
+  t.branch(condition, a, b, t.offset + i.imm, i.length);
 }
 constexpr auto beq = &branch<Condition::eq>;
 constexpr auto bne = &branch<Condition::ne>;

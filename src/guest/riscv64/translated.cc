@@ -103,6 +103,25 @@ void Hart::interpret(std::uint64_t count) {
   }
 }
 
+bool Hart::step(std::uint32_t bits) {
+  const auto unretired = state_.unretired;
+  run_block(*known_block(bits), state_.pc);
+  return state_.unretired == unretired && !attention();
+}
+
+bool Hart::fetches_from(std::uint64_t address, std::uint64_t physical_page) {
+  const auto page = address & ~page_mask;
+  if (fetch_->at(page).fetch != page) {
+    Translation translation;
+    Cause fault;
+    if (!translate(page, Access::fetch, privilege(), translation, fault, false)) return false;
+    if (!memory_.contains(translation.physical, page_size)) return false;
+    fill_tlb(page, Access::fetch, translation, privilege());
+    if (fetch_->at(page).fetch != page) return false;
+  }
+  return (fetch_->physical_at(page) & ~page_mask) == physical_page;
+}
+
 void Hart::enter_translated() {
   execution_.jumps = code_view_->code[translation_mode().jump_key()].data();
   execution_.page = state_.pc & ~page_mask;

@@ -9,4 +9,8 @@ namespace doppel::ir {
 /// all, in front of it. Not for code whose first instruction lies on two pages.
 void share_tlb_checks(Code& code);
 
+/// Values that are the same become one, arithmetic on known or extended values becomes simpler: extensions whose result
+/// only matters in its low bits go, comparisons join the branches and selections that look at them.
+void simplify(Code& code);
+
 }  // namespace doppel::ir

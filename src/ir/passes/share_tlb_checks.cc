@@ -34,12 +34,13 @@ class Sharing {
 
   void run() {
     find_groups();
-    const bool any = std::ranges::any_of(groups_, [](const Group& g) { return g.accesses > 1; });
+    const bool any = std::ranges::any_of(groups_, [&](const Group& g) { return has_window(g); });
     if (any) insert_windows();
   }
 
  private:
-  Sum sum_of(Value value) const { return sums_[value]; }
+  /// On a path, which has no slow ways to access memory, every access is in a window.
+  bool has_window(const Group& group) const { return group.accesses > 1 || code_.path; }
 
   void find_groups() {
     const auto& list = code_.instructions;
@@ -63,10 +64,12 @@ class Sharing {
     const auto low = offset + i.imm, high = low + bytes(i.type);
     for (auto n = groups_.size(); n-- > open_;) {
       auto& g = groups_[n];
-      if (g.root != root || g.store != is_store(i.op)) continue;
+      // Who goes along a path gets to the stores too, nearly always: their look-ups are good for loads.
+      if (g.root != root || (g.store != is_store(i.op) && !code_.path)) continue;
       const auto from = std::min(g.low, low), to = std::max(g.high, high);
       if (to - from > longest_window) continue;
       g.low = from, g.high = to;
+      g.store |= is_store(i.op);
       g.accesses++;
       return std::uint32_t(n);
     }
@@ -85,7 +88,7 @@ class Sharing {
       auto i = old[n];
       for (auto* argument : {&i.a, &i.b, &i.c})
         if (*argument != no_value) *argument = moved[*argument];
-      if (group_of_[n] != no_group && groups_[group_of_[n]].accesses > 1) {
+      if (group_of_[n] != no_group && has_window(groups_[group_of_[n]])) {
         auto& g = groups_[group_of_[n]];
         if (g.first == n) {
           auto window = i;
@@ -98,7 +101,7 @@ class Sharing {
           g.window = Value(list.size());
           list.push_back(window);
         }
-        (g.store ? i.c : i.b) = g.window;
+        (is_store(i.op) ? i.c : i.b) = g.window;
       }
       moved[n] = Value(list.size());
       list.push_back(i);

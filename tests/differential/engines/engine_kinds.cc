@@ -3,7 +3,6 @@
 #include <array>
 #include <cstdlib>
 
-#include "codegen/optimizing/compiler.h"
 #include "computer.h"
 #include "engine/engine.h"
 
@@ -22,7 +21,7 @@ class ByEngine : public Executing {
       if (!engine_->attach(*hart)) std::abort();
   }
   U64 blocks() const override { return engine_->counters().translations; }
-  U64 regions() const override { return engine_->counters().regions; }
+  U64 regions() const override { return engine_->counters().paths; }
 
  protected:
   Engine& engine() { return *engine_; }
@@ -35,43 +34,11 @@ std::unique_ptr<Executing> attach_fast(GuestMemory& memory, Harts harts, std::si
   return std::make_unique<ByEngine>(memory, harts, code_bytes);
 }
 
-/// Compiles in this process and at known times, so that a program can be run again.
-class Regions : public RegionQueue {
- public:
-  explicit Regions(RegionReceiver receiver) : receiver_(std::move(receiver)) {}
-  bool submit(const RegionRequest& request) override {
-    if (waiting_) return false;
-    waiting_ = request;
-    return true;
-  }
-  void compile() {
-    static optimizing::Compiler compiler;
-    if (!waiting_) return;
-    auto object = compiler.compile(*std::exchange(waiting_, std::nullopt));
-    if (!object.text.empty()) receiver_(std::move(object));
-  }
-
- private:
-  RegionReceiver receiver_;
-  std::optional<RegionRequest> waiting_;
-};
-
 class ByOptimizingEngine : public ByEngine {
  public:
   ByOptimizingEngine(GuestMemory& memory, Harts harts, std::size_t code_bytes) : ByEngine(memory, harts, code_bytes) {
-    constexpr unsigned hot = 2;
-    engine().optimize_by(
-        [this](RegionReceiver receiver) {
-          auto regions = std::make_unique<Regions>(std::move(receiver));
-          regions_ = regions.get();
-          return regions;
-        },
-        hot);
+    engine().optimize(0, 1);
   }
-  void between_runs() override { regions_->compile(); }
-
- private:
-  Regions* regions_ = nullptr;
 };
 
 std::unique_ptr<Executing> attach_optimizing(GuestMemory& memory, Harts harts, std::size_t code_bytes) {
@@ -83,9 +50,8 @@ constexpr std::array kinds = {
     EngineKind{.name = "fast", .attach = &attach_fast},
     EngineKind{.name = "optimizing",
                .attach = &attach_optimizing,
-               .takes_part = [](Way way) { return way == Way::hot; },
                .compiles_regions = true,
-               .only_if_named = true},
+               },
 };
 
 }  // namespace

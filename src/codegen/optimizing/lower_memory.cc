@@ -1,0 +1,84 @@
+// Windows and the accesses in them.
+#include "codegen/optimizing/generator.h"
+
+namespace doppel::optimizing {
+
+using ir::Op;
+using ir::Type;
+
+namespace {
+
+x86::Gp part(const x86::Gp& reg, unsigned size) {
+  return size == 8 ? reg : size == 4 ? x86::Gp(reg.r32()) : size == 2 ? x86::Gp(reg.r16()) : x86::Gp(reg.r8());
+}
+
+}  // namespace
+
+/// The access's last byte decides, so that a window on two pages misses.
+void Generator::emit_window(Value n) {
+  constexpr auto index_mask = std::int32_t((ir::tlb_entries - 1) << ir::tlb_entry_shift);
+  constexpr unsigned index_shift = 12 - ir::tlb_entry_shift;
+  constexpr std::int32_t page_mask = -4096;
+  const auto& i = definition(n);
+  const auto base = use(a(n));
+  const auto first = std::int32_t(displacement_[n]), last = first + std::int32_t(i.size) - 1;
+  consume(n);
+  const auto to = define(n);
+  if (first == 0) {
+    a_.rorx(to, base, index_shift);
+  } else {
+    a_.lea(to, x86::ptr(base, first));
+    a_.rorx(to, to, index_shift);
+  }
+  a_.and_(to.r32(), index_mask);
+  a_.add(to, DOPPEL_FIELD(layout_, tlb, 8));
+  if (last == 0)
+    a_.mov(passing, base);
+  else
+    a_.lea(passing, x86::ptr(base, last));
+  a_.and_(passing, page_mask);
+  a_.cmp(passing, x86::qword_ptr(to, i.flag ? offsetof(ir::TlbEntry, store) : offsetof(ir::TlbEntry, load)));
+  a_.jne(exit_before(i));
+  a_.mov(to, x86::qword_ptr(to, offsetof(ir::TlbEntry, addend)));
+}
+
+void Generator::emit_access(Value n) {
+  const auto& i = definition(n);
+  const auto size = ir::bytes(i.type);
+  const bool is_load = ir::traits(i.op).result != "-";
+  const auto base = use(a(n)), window = use(is_load ? b(n) : c(n));
+  const auto cell = x86::ptr(base, window, 0, std::int32_t(displacement_[n]), size);
+  std::int32_t imm;
+  switch (i.op) {
+    case Op::loadf: {
+      consume(n);
+      const auto to = define_vector(n);
+      size == 8 ? a_.vmovsd(to, cell) : a_.vmovss(to, cell);
+      return;
+    }
+    case Op::load: {
+      consume(n);
+      const auto to = define(n, a(n));
+      if (size == 8)
+        a_.mov(to, cell);
+      else if (size == 4)
+        i.flag ? a_.movsxd(to, cell) : a_.mov(to.r32(), cell);
+      else
+        i.flag ? a_.movsx(to, cell) : a_.movzx(to.r32(), cell);
+      return;
+    }
+    case Op::storef: {
+      const auto value = use_vector(b(n));
+      size == 8 ? a_.vmovsd(cell, value) : a_.vmovss(cell, value);
+      break;
+    }
+    default:
+      if (small(b(n), imm))
+        a_.mov(cell, size == 1 ? std::int8_t(imm) : size == 2 ? std::int16_t(imm) : imm);
+      else
+        a_.mov(cell, part(use(b(n)), size));
+  }
+  consume(n);
+}
+
+}  // namespace doppel::optimizing
