@@ -61,6 +61,7 @@ Result<void> Engine::attach(Hart& hart) {
   e.load_function = &call<&Hart::slow_load>;
   e.store_function = &call<&Hart::slow_store>;
   e.interpret_function = &call<&Hart::interpret_site>;
+  e.refill_function = &call<&Hart::refill>;
   e.check_function = &check_path;
   e.owner = &hart;
   wanted_.resize(std::max<std::size_t>(wanted_.size(), hart.id() + 1), 1);

@@ -112,8 +112,9 @@ bool Engine::record_step(Hart& hart, Recording& recording) {
   if (riscv64::instruction_length(bits) == 2) bits &= 0xffff;
   const auto instruction = riscv64::decode(bits);
   if (at + instruction.length > page_size || !riscv64::may_be_in_path(instruction, hart.translation_mode())) return true;
+  const auto address = hart.state().x[instruction.rs1] + std::uint64_t(std::int64_t(instruction.imm));
   if (!hart.step(bits)) return false;
-  recording.steps.push_back({.offset = offset, .next = std::int64_t(hart.state().pc - recording.page), .instruction = instruction});
+  recording.steps.push_back({.offset = offset, .next = std::int64_t(hart.state().pc - recording.page), .address = address, .instruction = instruction});
   return true;
 }
 

@@ -86,17 +86,17 @@ Value Builder::fcompare(Type type, Condition condition, Value a, Value b) {
 }
 
 Value Builder::load(Type type, bool sign, Value base, std::int64_t offset) {
-  return append({.op = Op::load, .type = type, .flag = sign, .a = base, .imm = offset});
+  return append({.op = Op::load, .type = type, .flag = sign, .size = seen_, .a = base, .imm = offset});
 }
 Value Builder::loadf(Type type, Value base, std::int64_t offset) {
-  return append({.op = Op::loadf, .type = type, .a = base, .imm = offset});
+  return append({.op = Op::loadf, .type = type, .size = seen_, .a = base, .imm = offset});
 }
 void Builder::store(Type type, Value base, std::int64_t offset, Value value) {
-  append({.op = Op::store, .type = type, .a = base, .b = value, .imm = offset});
+  append({.op = Op::store, .type = type, .size = seen_, .a = base, .b = value, .imm = offset});
 }
 void Builder::storef(Type type, Value base, std::int64_t offset, Value value) {
   if (const auto& from = code_.instructions[value]; from.op == Op::box && from.type == type) value = from.a;
-  append({.op = Op::storef, .type = type, .a = base, .b = value, .imm = offset});
+  append({.op = Op::storef, .type = type, .size = seen_, .a = base, .b = value, .imm = offset});
 }
 
 Value Builder::atomic(AtomicKind kind, Type type, Value address, Value operand) {

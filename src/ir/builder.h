@@ -16,8 +16,10 @@ class Builder {
     held_.fill(no_value);
   }
 
+  /// Where in a page the loads and stores that follow were seen to go; no more known by the next at().
+  void seen_at(std::uint64_t address) { seen_ = std::uint16_t((address & 0xfff) + 1); }
   /// The guest instruction that what follows belongs to.
-  void at(std::int32_t offset, std::uint8_t length) { offset_ = offset, length_ = length; }
+  void at(std::int32_t offset, std::uint8_t length) { offset_ = offset, length_ = length, seen_ = 0; }
 
   Value constant(std::int64_t value);
   Value get(unsigned reg, Type type = Type::i64);
@@ -74,6 +76,7 @@ class Builder {
   Code& code_;
   std::int32_t offset_ = 0;
   std::uint8_t length_ = 0;
+  std::uint16_t seen_ = 0;
   Value page_ = no_value;
   std::array<Value, max_registers> held_;
 };

@@ -39,7 +39,7 @@ struct Instruction {
   std::uint8_t length = 0;  ///< bytes of the guest instruction
   std::int32_t offset = 0;  ///< of the guest instruction, in bytes from the page's begin
   std::uint16_t left = 0;   ///< guest instructions of the block behind this one
-  std::uint16_t size = 0;   ///< bytes of a window
+  std::uint16_t size = 0;   ///< bytes of a window; of an access on a path, where in a page it was seen, plus one
   Value a = no_value, b = no_value, c = no_value;
   std::int64_t imm = 0;
   bool operator==(const Instruction&) const = default;

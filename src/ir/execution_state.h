@@ -50,6 +50,7 @@ struct Routines {
   const void* interpret = nullptr;
   const void* interpret_last = nullptr;
   const void* check_path = nullptr;
+  const void* refill = nullptr;
 };
 
 struct ExecutionState {
@@ -73,6 +74,7 @@ struct ExecutionState {
   std::uint64_t (*load_function)(void*) = nullptr;
   std::uint64_t (*store_function)(void*) = nullptr;
   std::uint64_t (*interpret_function)(void*) = nullptr;
+  std::uint64_t (*refill_function)(void*) = nullptr;  // 0 says that the TLB cannot have the page of `address`
   std::uint64_t (*check_function)(void*) = nullptr;  // 0 says that the path whose check `site` is cannot be used
   void* owner = nullptr;
   // Constants of floating-point code.

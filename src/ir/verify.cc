@@ -82,7 +82,9 @@ class Verifier {
     if (!f.condition && i.condition != Condition::eq) return fail("it has no condition");
     if (!f.reg && !f.second_type && i.reg != 0) return fail("it has no register");
     if (!f.imm && i.imm != 0) return fail("it has no number");
-    if ((i.size != 0) != f.size || i.size > page_size) return fail("it cannot have {} bytes", i.size);
+    const bool may_have_size = f.size || (f.window && code_.path);
+    if ((f.size && i.size == 0) || (!may_have_size && i.size != 0) || i.size > page_size)
+      return fail("it cannot have {} bytes", i.size);
     if (const auto range = imm_range(i.op); i.imm < range.first || i.imm > range.last)
       return fail("{} is out of range", i.imm);
     for (const auto& known : flag_spellings(f.flag))

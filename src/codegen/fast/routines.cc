@@ -7,6 +7,7 @@
 namespace doppel::fast {
 namespace {
 
+const std::array<x86::Gp, 8> caller_saved = {x86::rcx, x86::rdx, x86::rsi, x86::rdi, x86::r8, x86::r9, x86::r10, x86::r11};
 const std::array<x86::Gp, 6> callee_saved = {x86::rbx, x86::rbp, x86::r12, x86::r13, x86::r14, x86::r15};
 // Six registers and the return address are seven words: the frame makes the stack pointer a multiple of 16 again, so
 // that a call from generated code leaves it 8 off, as at the begin of any function.
@@ -115,6 +116,31 @@ class Writer {
     return at;
   }
 
+  /// Called by a path whose window missed the TLB, with anything in any register: the flags say whether to look again.
+  std::size_t refill() {
+    constexpr std::int32_t vectors_at = 8 * std::int32_t(std::size(caller_saved)), saved = vectors_at + 8 * vector_count;
+    constexpr std::int32_t bytes = (saved + 15) / 16 * 16 + 8;
+    const auto at = begin();
+    a_.sub(x86::rsp, bytes);
+    const auto move_all = [&](bool load) {
+      std::int32_t place = 0;
+      for (const auto& reg : caller_saved) {
+        load ? a_.mov(reg, x86::ptr(x86::rsp, place, 8)) : a_.mov(x86::ptr(x86::rsp, place, 8), reg);
+        place += 8;
+      }
+      for (unsigned n = 0; n < vector_count; n++, place += 8)
+        load ? a_.vmovsd(x86::xmm(n), x86::ptr(x86::rsp, place, 8)) : a_.vmovsd(x86::ptr(x86::rsp, place, 8), x86::xmm(n));
+    };
+    move_all(false);
+    a_.mov(x86::rdi, DOPPEL_FIELD(layout_, owner, 8));
+    a_.call(DOPPEL_FIELD(layout_, refill_function, 8));
+    a_.test(x86::eax, x86::eax);
+    move_all(true);
+    a_.lea(x86::rsp, x86::ptr(x86::rsp, bytes));
+    a_.ret();
+    return at;
+  }
+
   std::vector<std::byte> finish() {
     holder_.flatten();
     holder_.resolveUnresolvedLinks();
@@ -166,6 +192,7 @@ Result<Routines> generate_routines(const GuestLayout& layout, CodeMemory& memory
   const auto interpret = writer.call(DOPPEL_FIELD(layout, interpret_function, 8));
   const auto interpret_last = writer.interpret_last();
   const auto check_path = writer.check_path();
+  const auto refill = writer.refill();
   const auto bytes = writer.finish();
   const auto* base = memory.add(bytes);
   if (!base) return error("the memory for translated code is too small");
@@ -177,7 +204,8 @@ Result<Routines> generate_routines(const GuestLayout& layout, CodeMemory& memory
                  .slow_store = base + slow_store,
                  .interpret = base + interpret,
                  .interpret_last = base + interpret_last,
-                 .check_path = base + check_path};
+                 .check_path = base + check_path,
+                 .refill = base + refill};
   return out;
 }
 

@@ -34,6 +34,7 @@ void Generator::generate(const ir::Code& path, std::span<const std::int32_t> pag
     unlock();
   }
   for (auto& exit : exits_) emit_exit(exit);
+  for (const auto& miss : misses_) emit_miss(miss);
   for (const auto& fix : fixes_) emit_fix(fix);
   for (auto& link : links_) {
     mark(no_value, true);

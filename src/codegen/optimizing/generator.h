@@ -73,6 +73,15 @@ class Generator {
     Value at;
   };
 
+  struct Miss {  // of a window
+    Label label, retry;
+    x86::Gp base;
+    std::int32_t first;
+    bool store;
+    Label exit;
+    Value at;
+  };
+
   // prepare.cc
   void prepare(const ir::Code& path);
   void find_registers();
@@ -134,6 +143,7 @@ class Generator {
   void emit_compare(Value n);
   void emit_select(Value n);
   void emit_window(Value n);
+  void emit_miss(const Miss& miss);
   void emit_access(Value n);
   void emit_float(Value n);
   void emit_float_binary(Value n);
@@ -192,6 +202,7 @@ class Generator {
   Label round_;
   std::vector<Exit> exits_;
   std::vector<Fix> fixes_;
+  std::vector<Miss> misses_;
   std::vector<Move> moves_;
   struct PendingLink {
     Label stub, stub_return;

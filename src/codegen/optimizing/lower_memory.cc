@@ -24,6 +24,9 @@ void Generator::emit_window(Value n) {
   const auto first = std::int32_t(displacement_[n]), last = first + std::int32_t(i.size) - 1;
   consume(n);
   const auto to = define(n);
+  misses_.push_back({.label = a_.newLabel(), .retry = a_.newLabel(), .base = base, .first = first, .store = i.flag != 0, .exit = {}, .at = n});
+  auto& miss = misses_.back();
+  a_.bind(miss.retry);
   if (first == 0) {
     a_.rorx(to, base, index_shift);
   } else {
@@ -38,8 +41,25 @@ void Generator::emit_window(Value n) {
     a_.lea(passing, x86::ptr(base, last));
   a_.and_(passing, page_mask);
   a_.cmp(passing, x86::qword_ptr(to, i.flag ? offsetof(ir::TlbEntry, store) : offsetof(ir::TlbEntry, load)));
-  a_.jne(exit_before(i));
+  a_.jne(miss.label);
+  miss.exit = exit_before(i);
   a_.mov(to, x86::qword_ptr(to, offsetof(ir::TlbEntry, addend)));
+}
+
+void Generator::emit_miss(const Miss& miss) {
+  mark(miss.at, true);
+  a_.bind(miss.label);
+  a_.lea(passing, x86::ptr(miss.base, miss.first));
+  a_.mov(DOPPEL_FIELD(layout_, address, 8), passing);
+  a_.mov(DOPPEL_FIELD(layout_, site, 4), ir::Site{0, 0, 0, miss.store}.pack());
+  // Of a window on two pages the TLB has the first, and would for ever.
+  a_.add(passing, definition(miss.at).size - 1);
+  a_.xor_(passing, DOPPEL_FIELD(layout_, address, 8));
+  a_.test(passing, -4096);
+  a_.jnz(miss.exit);
+  a_.call(DOPPEL_FIELD(layout_, routines.refill, 8));
+  a_.jnz(miss.retry);
+  a_.jmp(miss.exit);
 }
 
 void Generator::emit_access(Value n) {

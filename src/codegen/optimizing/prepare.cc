@@ -33,7 +33,7 @@ void Generator::prepare(const ir::Code& path) {
   const auto& last = path.instructions.back();
   loop_ = last.op == Op::jump && last.imm == path.begin;
   info_.assign(list_->size() + layout_.registers, {});
-  exits_.clear(), fixes_.clear(), moves_.clear(), links_.clear();
+  exits_.clear(), fixes_.clear(), misses_.clear(), moves_.clear(), links_.clear();
   in_gp_.fill(no_value), in_vector_.fill(no_value);
   slots_ = 0;
   unlock();

@@ -173,6 +173,9 @@ class Hart {
   bool slow_load();
   bool slow_store();
   bool interpret_site();
+  /// Brings the page of execution().address into the TLB, for what execution().site says; false, with nothing done,
+  /// where it is not RAM, or not for that.
+  bool refill();
   /// Executes the one instruction at state().pc, which `bits` encodes; false when it trapped or something else asks for
   /// the hart's own loop.
   bool step(std::uint32_t bits);

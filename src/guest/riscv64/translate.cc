@@ -150,6 +150,7 @@ void translate_path(std::span<const PathStep> path, TranslationMode mode, ir::Co
     t.step = &step;
     t.offset = step.offset;
     t.builder.at(std::int32_t(step.offset), step.instruction.length);
+    t.builder.seen_at(step.address);
     translators[std::size_t(step.instruction.op)](t, step.instruction);
     out.guest_count++;
   }

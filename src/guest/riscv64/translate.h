@@ -33,7 +33,7 @@ struct TranslationMode {
 };
 
 inline constexpr unsigned longest_translation = 64;  // guest instructions
-inline constexpr unsigned longest_path = 200;
+inline constexpr unsigned longest_path = 250;
 
 /// Translates from byte `offset` of `page` on; false when not even the first instruction lies in the page as a whole.
 /// With two bytes more than a page, those that follow it where it is mapped, also an instruction that ends in them,
@@ -43,6 +43,7 @@ bool translate(std::span<const std::byte> page, unsigned offset, TranslationMode
 /// An instruction that was executed, and where control went from it: bytes from the begin of the first one's page.
 struct PathStep {
   std::int64_t offset = 0, next = 0;
+  std::uint64_t address = 0;  // that it accesses, if it does
   Instruction instruction;
 };
 /// Whether a place can be reached by a path's own jumps.

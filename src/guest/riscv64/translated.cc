@@ -173,6 +173,21 @@ bool Hart::slow_store() {
   return done;
 }
 
+bool Hart::refill() {
+  const HostFloat guard;
+  if (execution_.tlb != data_->entry.data()) return false;
+  const auto address = execution_.address;
+  const auto site = ir::Site::unpack(execution_.site);
+  const auto access = site.sign ? Access::store : Access::load;
+  Translation translation;
+  Cause fault;
+  if (!translate(address, access, data_privilege(), translation, fault, false)) return false;
+  if (!memory_.contains(translation.physical & ~page_mask, page_size)) return false;
+  fill_tlb(address, access, translation, data_privilege());
+  const auto& entry = data_->at(address);
+  return (site.sign ? entry.store : entry.load) == (address & ~page_mask);
+}
+
 bool Hart::interpret_site() {
   const auto site = ir::Site::unpack(execution_.site);
   const bool last = site.sign;

@@ -8,6 +8,7 @@ namespace {
 /// Bytes that a window may span: the longer it is, the more often it lies on two pages and cannot be used.
 constexpr std::int64_t longest_window = 1024;
 constexpr std::uint32_t no_group = ~0U;
+constexpr unsigned page_bits = 12;
 
 bool is_store(Op op) { return op == Op::store || op == Op::storef; }
 bool is_access(Op op) { return op == Op::load || op == Op::loadf || is_store(op); }
@@ -19,6 +20,7 @@ struct Group {
   std::uint32_t accesses;
   std::int64_t low, high;  // bytes from the root on, the last one exclusive
   Value first;             // access
+  std::int64_t seen;       // where the root was in its page, on a path; a multiple of pages may be added
   Value window = no_value;
 };
 
@@ -68,15 +70,18 @@ class Sharing {
       if (g.root != root || (g.store != is_store(i.op) && !code_.path)) continue;
       const auto from = std::min(g.low, low), to = std::max(g.high, high);
       if (to - from > longest_window) continue;
+      if (code_.path && ((g.seen + from) >> page_bits) != ((g.seen + to - 1) >> page_bits)) continue;
       g.low = from, g.high = to;
       g.store |= is_store(i.op);
       g.accesses++;
       return std::uint32_t(n);
     }
     groups_.push_back(
-        {.root = root, .store = is_store(i.op), .accesses = 1, .low = low, .high = high, .first = access});
+        {.root = root, .store = is_store(i.op), .accesses = 1, .low = low, .high = high, .first = access, .seen = seen_root(i, low)});
     return std::uint32_t(groups_.size() - 1);
   }
+
+  static std::int64_t seen_root(const Instruction& i, std::int64_t low) { return std::int64_t(i.size) - 1 - low; }
 
   void insert_windows() {
     const auto old = std::move(code_.instructions);
