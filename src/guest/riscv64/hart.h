@@ -272,6 +272,7 @@ class Hart {
   // trap.cc
   std::uint64_t pending();
   void update_timers();
+  std::uint64_t takeable();
   bool take_interrupt();
   void check_interrupts();
   void set_privilege(Privilege privilege);
