@@ -298,6 +298,7 @@ class Hart {
     ahead_ = block_->count - std::uint64_t(&op - block_->ops);
   }
   bool leave_behind(const Op& op);
+  bool left_behind_ = false;  // that is why an instruction ended its block
   bool store_across(const Op& op, std::uint64_t address, unsigned size, std::uint64_t value);
   void store_part(std::uint64_t physical, const void* bytes, unsigned size);
   /// Where an aligned atomic goes; `host` is null after raising.

@@ -123,13 +123,13 @@ TEST_F(AgreementTest, AnInterruptThatAStoreRaisesComesBehindIt) {
   b.x(6) = device;
   s.mie = 1 << interrupt::msi;
   constexpr std::uint32_t c_sw = 0xc31c, c_nop = 0x0001;  // c.sw x15, 0(x14)
-  for (const unsigned length : {4, 2}) {
-    s.mstatus |= status::mie;
+  for (const auto instruction : {store(Opcode::sw, 7, 0, 6), c_nop << 16 | c_sw, store(Opcode::fsh, 7, 0, 6)}) {
+    s.mstatus |= status::mie | status::fs | status::sd;
     b.x(14) = device;
     b.hart().set_interrupt(interrupt::msi, false);
-    run({nop(), length == 2 ? c_nop << 16 | c_sw : store(Opcode::sw, 7, 0, 6), nop(), nop()});
+    run({nop(), instruction, nop(), nop()});
     EXPECT_EQ(s.mcause, interrupt_flag | interrupt::msi);
-    EXPECT_EQ(s.mepc, code + 4 + length);
+    EXPECT_EQ(s.mepc, code + 4 + instruction_length(instruction));
   }
 }
 
