@@ -115,7 +115,6 @@ Hart::Stop Hart::run(std::uint64_t instructions) {
       wait(Wait::none);
     }
     take_interrupt();
-    execution_.pending = pending() & state_.mie;
     if (state_.steps >= end) return Stop::budget;
     const auto slice = std::min(end - state_.steps, slice_length());
     exact_budget_ = config_.exact_slices || slice == end - state_.steps;

@@ -281,6 +281,7 @@ class Hart {
   // trap.cc
   std::uint64_t pending();
   void update_timers();
+  std::uint64_t takeable();
   bool take_interrupt();
   void check_interrupts();
   void set_privilege(Privilege privilege);
@@ -308,6 +309,7 @@ class Hart {
     ahead_ = block_->count - std::uint64_t(&op - block_->ops);
   }
   bool leave_behind(const Op& op);
+  bool left_behind_ = false;  // that is why an instruction ended its block
   bool store_across(const Op& op, std::uint64_t address, unsigned size, std::uint64_t value);
   void store_part(std::uint64_t physical, const void* bytes, unsigned size);
   /// Where an aligned atomic goes; `host` is null after raising.

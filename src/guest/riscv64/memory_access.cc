@@ -87,6 +87,7 @@ bool Hart::store_slow(const Op& op, std::uint64_t address, unsigned size, std::u
 /// else a run by the instruction clock would depend on the executor.
 bool Hart::leave_behind(const Op& op) {
   budget_ += block_->count - std::uint64_t(&op - block_->ops) - 1;
+  left_behind_ = true;
   state_.pc = pc_of(op) + op.length;
   return false;
 }

@@ -204,12 +204,14 @@ bool Hart::interpret_site() {
   if (block) {
     counters_.interpreted[std::size_t(block->ops[0].op)]++;
     const auto length = block->ops[0].length;
+    left_behind_ = false;
     if (execution_.bits != 0)
       run_block(*block, pc);
     else
       run_part(*block, pc, 1);
-    // An interrupt that the instruction enabled is taken at once; the next block's entry sees to that too.
-    const bool interrupted = !last && ends_block(block->ops[0].op) && attention();
+    // An interrupt that the instruction enabled, or had a device raise, is taken at once; the next block's entry sees
+    // to that too.
+    const bool interrupted = !last && (ends_block(block->ops[0].op) || left_behind_) && attention();
     // Windows that the block has looked up must still be good, unless it asked for the instruction: it then forgets
     // them.
     go_on = !fenced_ && !interrupted && (execution_.bits != 0 || changes == tlb_changes_) &&

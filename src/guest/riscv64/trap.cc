@@ -160,20 +160,26 @@ bool Hart::wakeable() {
   return pending() & state_.mie;
 }
 
+/// Attention is for what can be taken only: where a write to sstatus enables nothing translated code does not even ask,
+/// and by the instruction clock timers must be looked at as often by every executor.
 void Hart::check_interrupts() {
-  if (pending() & state_.mie) ask_attention();
+  if (takeable()) ask_attention();
 }
 
-bool Hart::take_interrupt() {
-  const auto ready = pending() & state_.mie;
-  if (!ready) return false;
+/// The interrupts of the mode to trap into that are pending and enabled; notes what waits for being enabled.
+std::uint64_t Hart::takeable() {
+  const auto ready = execution_.pending = pending() & state_.mie;
+  if (!ready) return 0;
   const auto mode = privilege();
   const bool machine_enabled = mode != Privilege::machine || (state_.mstatus & status::mie);
   const bool supervisor_enabled =
       mode == Privilege::user || (mode == Privilege::supervisor && (state_.mstatus & status::sie));
-  auto taken = machine_enabled ? ready & ~state_.mideleg : 0;
-  if (!taken && supervisor_enabled) taken = ready & state_.mideleg;
-  if (!taken) return false;
+  const auto by_machine = machine_enabled ? ready & ~state_.mideleg : 0;
+  return by_machine ? by_machine : supervisor_enabled ? ready & state_.mideleg : 0;
+}
+
+bool Hart::take_interrupt() {
+  const auto taken = takeable();
   // 3.1.9: MEI, MSI, MTI, SEI, SSI, STI.
   for (const auto code :
        {interrupt::mei, interrupt::msi, interrupt::mti, interrupt::sei, interrupt::ssi, interrupt::sti}) {

@@ -1,9 +1,11 @@
 // Random programs, user and privileged, on all engines: after any number of instructions registers, CSRs, memory and
-// what devices saw must be the same. DOPPEL_SEED and DOPPEL_BLOCKS choose other programs and more of them.
+// what devices saw must be the same. DOPPEL_SEED and DOPPEL_BLOCKS choose other programs and more of them; engines_fuzz
+// looks for longer.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <map>
 #include <set>
@@ -22,17 +24,24 @@ U64 from_environment(const char* name, U64 otherwise) {
   return text ? std::strtoull(text, nullptr, 0) : otherwise;
 }
 
+/// A million blocks take half a minute of one processor; where the host has other work a test must end all the same.
+constexpr std::chrono::seconds longest(100);
+
+/// In two halves, which run side by side.
 class Engines : public testing::TestWithParam<unsigned> {};
 
 // A guest computes something else, or its kernel loses its way, by an engine that is not the manual's.
-TEST_P(Engines, AgreeOnMillionsOfBlocks) {
+TEST_P(Engines, AgreeOnAMillionBlocks) {
+  const bool asked_for = std::getenv("DOPPEL_BLOCKS") != nullptr;
   const auto wanted = from_environment("DOPPEL_BLOCKS", 1'000'000) / 2;
+  const auto end = std::chrono::steady_clock::now() + longest;
   const auto kinds = choose_kinds({});
   Session session(from_environment("DOPPEL_SEED", 1) * 2 + GetParam(), kinds);
-  while (session.blocks() < wanted)
+  while (session.blocks() < wanted && (asked_for || std::chrono::steady_clock::now() < end))
     if (const auto wrong = session.next()) FAIL() << *wrong;
   RecordProperty("blocks", std::to_string(session.blocks()));
-  if (std::ranges::any_of(kinds, &EngineKind::compiles_regions)) EXPECT_GT(session.regions(), wanted / 2000);
+  EXPECT_GT(session.blocks(), wanted / 10) << "the host is too slow for this to be a test";
+  if (std::ranges::any_of(kinds, &EngineKind::compiles_regions)) EXPECT_GT(session.regions(), session.blocks() / 2000);
   fmt::print("{} programs, {} blocks translated and executed, {} regions compiled, {} instructions\n",
              session.programs(), session.blocks(), session.regions(), session.instructions());
 }

@@ -63,6 +63,37 @@ TEST_F(AgreementTest, InterruptsComeBetweenEnablingAndDisabling) {
   EXPECT_EQ(b.x(5) & 2, 0u);
 }
 
+// The same where the interrupt was not enabled when translated code last had a look.
+TEST_F(AgreementTest, InterruptsComeThatAnEarlierInstructionMadeReady) {
+  constexpr unsigned sstatus = 0x100, sie = 0x104, sip = 0x144;
+  for (const auto earlier : {csr(Opcode::csrrwi, 0, sie, 2), csr(Opcode::csrrwi, 0, sip, 2)}) {
+    s.privilege = std::uint8_t(Privilege::supervisor);
+    s.mideleg = 1 << interrupt::ssi;
+    s.mie = s.mip = 1 << interrupt::ssi;
+    (earlier == csr(Opcode::csrrwi, 0, sie, 2) ? s.mie : s.mip) = 0;
+    s.mstatus = 0, s.scause = 0, s.stvec = s_handler;
+    run({nop(), earlier, csr(Opcode::csrrsi, 5, sstatus, 2), csr(Opcode::csrrci, 6, sstatus, 2)});
+    EXPECT_EQ(s.scause, interrupt_flag | interrupt::ssi);
+    EXPECT_EQ(s.sepc, code + 12);
+  }
+}
+
+// By the instruction clock executors must look at timers at the same instructions: a write to sstatus that enables no
+// interrupt is not one, which translated code does not notice.
+TEST_F(AgreementTest, TimersAreNotLookedAtWhenNothingIsEnabled) {
+  b.on_write = [&](U64, unsigned, U64) { return b.now = 200, true; };
+  b.hart().set_mtimecmp(100);
+  b.x(6) = device, b.x(7) = status::sum;
+  s.privilege = std::uint8_t(Privilege::supervisor);
+  s.mideleg = s.mip = 1 << interrupt::ssi;
+  s.mie = 1 << interrupt::ssi | 1 << interrupt::mti;
+  constexpr unsigned sstatus = 0x100;
+  run({store(Opcode::sw, 0, 0, 6), csr(Opcode::csrrs, 0, sstatus, 7), csr(Opcode::csrrci, 0, sstatus, 2), nop()});
+  EXPECT_EQ(s.mcause, interrupt_flag | interrupt::mti);
+  EXPECT_EQ(s.mepc, code + 16);  // the loop behind the program: where the run ended
+  EXPECT_EQ(s.scause, 0u);
+}
+
 // Unprivileged ISA 14.2: an SC must fail if there is another SC between it and its LR.
 TEST_F(AgreementTest, AnyScEndsAReservation) {
   b.x(10) = b.x(11) = data, b.x(12) = 7;
@@ -92,13 +123,13 @@ TEST_F(AgreementTest, AnInterruptThatAStoreRaisesComesBehindIt) {
   b.x(6) = device;
   s.mie = 1 << interrupt::msi;
   constexpr std::uint32_t c_sw = 0xc31c, c_nop = 0x0001;  // c.sw x15, 0(x14)
-  for (const unsigned length : {4, 2}) {
-    s.mstatus |= status::mie;
+  for (const auto instruction : {store(Opcode::sw, 7, 0, 6), c_nop << 16 | c_sw, store(Opcode::fsh, 7, 0, 6)}) {
+    s.mstatus |= status::mie | status::fs | status::sd;
     b.x(14) = device;
     b.hart().set_interrupt(interrupt::msi, false);
-    run({nop(), length == 2 ? c_nop << 16 | c_sw : store(Opcode::sw, 7, 0, 6), nop(), nop()});
+    run({nop(), instruction, nop(), nop()});
     EXPECT_EQ(s.mcause, interrupt_flag | interrupt::msi);
-    EXPECT_EQ(s.mepc, code + 4 + length);
+    EXPECT_EQ(s.mepc, code + 4 + instruction_length(instruction));
   }
 }
 
