@@ -48,7 +48,8 @@ class Builder {
   void set_state(std::int64_t offset, Value value, bool execution = false) {
     append({.op = Op::set_state, .type = Type::i64, .flag = execution, .a = value, .imm = offset});
   }
-  void guard(Value value) { append({.op = Op::guard, .type = Type::i64, .a = value}); }
+  /// The interpreter executes the guest instruction where `value` is not 0; with `ends` nothing of it comes behind.
+  void guard(Value value, bool ends = false) { append({.op = Op::guard, .type = Type::i64, .flag = ends, .a = value}); }
   void zero_block(Value address) { append({.op = Op::zero_block, .type = Type::i64, .a = address}); }
   void fence() { append({.op = Op::fence}); }
 

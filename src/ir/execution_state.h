@@ -47,13 +47,18 @@ struct Routines {
 struct ExecutionState {
   TlbEntry* tlb = nullptr;
   TlbEntry *tlb_plain = nullptr, *tlb_with_user = nullptr;  // of the supervisor, without and with the user's pages
+  TlbEntry* tlb_of_user = nullptr;
   CodeJump* jumps = nullptr;
+  // What `jumps` is in the supervisor's mode and the user's, while floating point may not be inline, and while it may.
+  std::array<CodeJump*, 2> jumps_of_supervisor{}, jumps_of_user{};
   std::uint64_t page = 0;   // the virtual address of the page that the running code is in
   std::int64_t limit = 0;   // code is left when fewer instructions than this are in the budget; other threads raise it
   std::int64_t budget = 0;  // instructions that may execute; in a host register while code runs
   std::uint64_t address = 0, value = 0;  // of a slow access
   std::uint32_t site = 0;                // its Site, packed
   std::uint64_t pending = 0;             // not 0: an interrupt waits for being enabled
+  std::uint64_t reserved = 0;            // not 0: the hart has a reservation
+  std::uint64_t exceptions = 0;          // that code took itself and nobody has counted yet
   std::uint32_t bits = 0;      // encoding of an instruction that the interpreter executes; 0 when it must look
   const void* link = nullptr;  // behind the stub that came back
   Exit exit = Exit::dispatch;
@@ -67,6 +72,7 @@ struct ExecutionState {
   // Constants of floating-point code.
   std::uint64_t sign64 = 1ULL << 63, sign32 = 1ULL << 31, canonical64 = 0x7ff8'0000'0000'0000,
                 canonical32 = 0x7fc0'0000;
+  std::array<std::uint8_t, 64> float_flags{};  // the guest's exception flags for the low six bits of MXCSR
   std::array<std::uint64_t, 4> scratch{};
   std::array<double, 16> vectors{};
 };

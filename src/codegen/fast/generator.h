@@ -66,7 +66,16 @@ class Generator {
     bool without_result = false;   // of an instruction that the interpreter does
     bool immediate = false;        // the value stored is a constant, `imm`
     std::int32_t imm = 0;
-    enum class Kind : std::uint8_t { load, store, separate, taken, refuse, interpret, canonical } kind = Kind::taken;
+    enum class Kind : std::uint8_t {
+      load,
+      store,
+      separate,
+      taken,
+      refuse,
+      interpret,
+      interpret_last,
+      canonical
+    } kind = Kind::taken;
   };
 
   // generator.cc: values

@@ -47,10 +47,15 @@ struct Csr::Table {
         [](Hart& h, const Op&, U64 v) { h.state_.fflags = v & 31, h.dirty_fp(); }, fp_on);
     add(
         0x002, "frm", [](Hart& h, const Op&) -> U64 { return h.state_.frm; },
-        [](Hart& h, const Op&, U64 v) { h.state_.frm = v & 7, h.dirty_fp(); }, fp_on);
+        [](Hart& h, const Op&, U64 v) { write_rounding(h, v); }, fp_on);
     add(
         0x003, "fcsr", [](Hart& h, const Op&) -> U64 { return h.state_.frm << 5 | h.state_.fflags; },
-        [](Hart& h, const Op&, U64 v) { h.state_.fflags = v & 31, h.state_.frm = v >> 5 & 7, h.dirty_fp(); }, fp_on);
+        [](Hart& h, const Op&, U64 v) { h.state_.fflags = v & 31, write_rounding(h, v >> 5); }, fp_on);
+  }
+  static void write_rounding(Hart& h, U64 mode) {
+    h.state_.frm = mode & 7;
+    h.dirty_fp();
+    h.update_views();  // whether floating point is inline depends on it
   }
 
   // What the running instruction sees is what retired before it; what it writes is what the next one sees.

@@ -38,7 +38,7 @@ void Hart::reset(std::uint64_t pc, Privilege privilege, std::uint64_t a0, std::u
 }
 
 void Hart::restore() {
-  reservation_ = {};
+  reserve({});
   mtimecmp_ = std::min(mtimecmp_.load(), state_.mtimecmp);
   flush_translations();
   flush_instructions();
@@ -59,6 +59,12 @@ void Hart::update_views() {
   execution_.tlb = data_->entry.data();
   execution_.tlb_plain = views_.supervisor().tlb.entry.data();
   execution_.tlb_with_user = views_.supervisor_with_user().tlb.entry.data();
+  execution_.tlb_of_user = views_.user().tlb.entry.data();
+  const auto tables = [this](AddressView& view) {
+    return std::array{view.code[0].data(), view.code[rounds_inline()].data()};
+  };
+  execution_.jumps_of_supervisor = tables(views_.supervisor());
+  execution_.jumps_of_user = tables(views_.user());
 }
 
 void Hart::flush_translations() {

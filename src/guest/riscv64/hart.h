@@ -144,7 +144,7 @@ class Hart {
 
   // ---- What an executor needs (translated.cc). ----
   /// Executes by `executor`, which must outlive the hart's runs, from now on; null is the interpreter.
-  void set_executor(Executor* executor) { executor_ = executor; }
+  void set_executor(Executor* executor);
   ir::ExecutionState& execution() { return execution_; }
   /// From state() to execution(), in bytes; the same in every hart.
   std::ptrdiff_t execution_offset() const {
@@ -260,7 +260,9 @@ class Hart {
   bool fetch_behind(std::uint64_t address, std::uint64_t& physical);
   bool fetch_fault(Cause cause, std::uint64_t at, std::uint64_t pc);
   void begin_site(const ir::Site& site);
+  void see_views();
   void merge_float_flags();
+  bool rounds_inline() const { return state_.frm < host_rounding_modes; }
   const Block* known_block(std::uint32_t bits);
   const Block* find_block(std::uint64_t pc);
   /// A block of the one instruction at physical address `first`, whose upper half, if it has one, is at `second`.
@@ -351,6 +353,15 @@ class Hart {
         0;  // where the block of that SC must have been entered: behind the branch that is between; 0 is none
     unsigned size = 0;
   } reservation_;
+  /// Generated code need not know more of it than whether there is one.
+  void reserve(const Reservation& reservation) {
+    reservation_ = reservation;
+    execution_.reserved = reservation.kind != Reservation::Kind::none;
+  }
+  Reservation end_reservation() {
+    execution_.reserved = 0;
+    return std::exchange(reservation_, {});
+  }
   Reservation take_reservation();
   bool watch_next_ = false;  // a plain reservation did not fit the code: the next LR is watched
 
