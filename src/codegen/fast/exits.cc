@@ -251,6 +251,9 @@ void Generator::emit(Value index) {
     case Op::mulhu:
     case Op::mulhsu:
       return emit_multiply_high(index);
+    case Op::clmul:
+    case Op::clmulh:
+      return emit_carryless(index);
     case Op::divs:
     case Op::divu:
     case Op::rems:
@@ -289,6 +292,8 @@ void Generator::emit(Value index) {
       return emit_load_linked(index);
     case Op::store_conditional:
       return emit_store_conditional(index);
+    case Op::store_right:
+      return emit_store_right(i);
     case Op::fence:
       a_.lock().or_(x86::dword_ptr(x86::rsp), 0);
       return;

@@ -60,31 +60,53 @@ Function::Block Function::new_block(const char* name) {
   return LLVMAppendBasicBlockInContext(context_, function_, name);
 }
 
+namespace {
+
+/// Whether an operation, or this form of it, is not for this generator.
+bool is_foreign(const ir::Instruction& i) {
+  switch (i.op) {
+    case Op::interpret:
+    case Op::leave:
+    case Op::set_state:
+    case Op::zero_block:
+    case Op::atomic:
+    case Op::load_linked:
+    case Op::store_conditional:
+    case Op::store_right:
+    case Op::clmul:
+    case Op::clmulh:
+    case Op::fmin:
+    case Op::fmax:
+    case Op::fround:
+    case Op::float_flags:
+    case Op::clear_float_flags:
+      return true;
+    case Op::fcompare:
+      return i.condition > ir::Condition::ge;
+    case Op::toint:
+      return i.flag > unsigned(ir::Rounding::to_zero);
+    case Op::fromint:
+      return ir::FromInteger(i.flag) == ir::FromInteger::u64;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
 /// How much of a block is for this generator, and which registers it writes.
 void Function::measure(Part& part) {
   const auto& list = part.code->instructions;
   part.length = list.size();
   for (std::size_t n = 0; n < list.size(); n++) {
     const auto& i = list[n];
-    switch (i.op) {
-      case Op::interpret:
-      case Op::leave:
-      case Op::set_state:
-      case Op::zero_block:
-      case Op::atomic:
-      case Op::load_linked:
-      case Op::store_conditional:
-        part.length = n;
-        // The guest instruction as a whole is left out.
-        while (part.length > 0 && list[part.length - 1].offset == i.offset) part.length--;
-        return;
-      case Op::set:
-      case Op::setf:
-        part.written.add(i.reg);
-        break;
-      default:
-        break;
+    if (is_foreign(i)) {
+      part.length = n;
+      // The guest instruction as a whole is left out.
+      while (part.length > 0 && list[part.length - 1].offset == i.offset) part.length--;
+      return;
     }
+    if (i.op == Op::set || i.op == Op::setf) part.written.add(i.reg);
   }
 }
 

@@ -142,10 +142,42 @@ inline void access_status(T& t, const CsrInstruction& c) {
   goto_address(t, address_of(t, t.offset + c.i.length));
 }
 
+inline Value rounding_mode(T& t, Value fields) { return with(t, Op::and_, with(t, Op::shr, fields, frm_shift), 7); }
+inline void set_flags(T& t, Value fields, Value flags) {
+  const auto rest = with(t, Op::and_, fields, ~(0xffULL << fflags_shift));
+  const auto kept = with(t, Op::shl, with(t, Op::and_, flags, 31), fflags_shift);
+  set_state_word(t, small_fields, both(t, Op::or_, rest, kept));
+  t.builder.clear_float_flags();
+}
+
+/// fflags, frm and fcsr where floating point is inline. Another rounding mode is the interpreter's: what follows may be
+/// a translation for another mode.
+inline void access_float_csr(T& t, const CsrInstruction& c) {
+  const bool has_flags = c.i.imm & 1, has_mode = c.i.imm & 2;
+  const unsigned mode_shift = has_flags ? 5 : 0;
+  const auto fields = state_word(t, small_fields);
+  const auto mode = rounding_mode(t, fields);
+  auto old = has_mode ? with(t, Op::shl, mode, mode_shift) : t.constant(0);
+  if (has_flags && (c.i.rd != 0 || c.access != CsrAccess::write)) {
+    const auto before = with(t, Op::and_, with(t, Op::shr, fields, fflags_shift), 31);
+    old = both(t, Op::or_, old, both(t, Op::or_, before, t.builder.float_flags()));
+  }
+  if (c.writes) {
+    const auto value = combined(t, c.access, old, c.operand);
+    const auto wanted = with(t, Op::and_, with(t, Op::shr, value, mode_shift), 7);
+    if (has_mode) t.builder.guard(both(t, Op::xor_, wanted, mode), true);
+    if (has_flags) set_flags(t, fields, value);
+  }
+  t.set_x(c.i.rd, old);
+}
+
 template <CsrAccess access, bool immediate>
 void access_csr(T& t, const I& i) {
   const CsrInstruction c{i, access, immediate ? t.constant(i.rs1) : t.x(i.rs1),
                          access == CsrAccess::write || i.rs1 != 0};
+  constexpr std::int32_t fcsr = 3, counters = 0xc00, counters_end = 0xc20;
+  if (i.imm >= 1 && i.imm <= fcsr && t.mode.floating_point) return access_float_csr(t, c);
+  if (i.imm >= counters && i.imm < counters_end && !c.writes) return by_interpreter(t, i);
   if (t.mode.privilege == std::uint8_t(Privilege::supervisor)) {
     constexpr std::int32_t sstatus = 0x100;
     if (i.imm == sstatus) return access_status(t, c);
