@@ -208,5 +208,26 @@ TEST_F(AgreementTest, AccessToTheUserEndsWhereTheKernelSays) {
   EXPECT_EQ(s.mepc, code + 12);
 }
 
+// An SC with no LR before it, by which kernels end a reservation: it must fail, and still be an access.
+TEST_F(AgreementTest, AnScAloneFailsAndMayFault) {
+  Pages pages(b);
+  constexpr U64 read_only = 0x4000'0000;
+  pages.map(data, data), pages.map(code, code), pages.map(read_only, data, pte::v | pte::r | pte::a);
+  const auto sc = [](Reg base) { return amo(Opcode::sc_d, 5, 6, base); };
+  b.poke(data, 99);
+  b.x(6) = 7, b.x(7) = data, b.x(8) = data + 4, b.x(9) = read_only;
+  for (const Reg base : {7, 8, 9}) {
+    s.privilege = std::uint8_t(Privilege::supervisor);
+    b.x(5) = 5, s.mcause = 0;
+    run({store(Opcode::sd, 6, 8, 7), nop(), sc(base), i(Opcode::addi, 10, 5, 0)});
+    EXPECT_EQ(s.mcause, U64(base == 7   ? Cause::instruction_misaligned  // 0: there was none
+                            : base == 8 ? Cause::store_misaligned
+                                        : Cause::store_page_fault));
+    EXPECT_EQ(b.x(5), base == 7 ? 1u : 5u);
+    EXPECT_EQ(b.peek(data), 99u);
+    if (base == 7) EXPECT_EQ(b.hart().counters().interpreted[std::size_t(Opcode::sc_d)], 0u);
+  }
+}
+
 }  // namespace
 }  // namespace doppel::riscv64::bench
