@@ -229,5 +229,16 @@ TEST_F(AgreementTest, AnScAloneFailsAndMayFault) {
   }
 }
 
+// Products without carries: checksums and AES-GCM are made of them.
+TEST_F(AgreementTest, CarrylessProducts) {
+  b.x(6) = 0x8000'0000'0000'0003, b.x(7) = 0xc000'0000'0000'0001;
+  run({nop(), r(Opcode::clmul, 8, 6, 7), r(Opcode::clmulh, 9, 6, 7), r(Opcode::clmulr, 6, 6, 7)});
+  EXPECT_EQ(b.x(8), 0xc000'0000'0000'0003u);
+  EXPECT_EQ(b.x(9), 0x6000'0000'0000'0001u);
+  EXPECT_EQ(b.x(6), 0xc000'0000'0000'0003u);
+  for (const auto op : {Opcode::clmul, Opcode::clmulh, Opcode::clmulr})
+    EXPECT_EQ(b.hart().counters().interpreted[std::size_t(op)], 0u);
+}
+
 }  // namespace
 }  // namespace doppel::riscv64::bench
