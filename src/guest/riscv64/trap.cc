@@ -161,7 +161,8 @@ bool Hart::wakeable() {
 }
 
 void Hart::check_interrupts() {
-  if (pending() & state_.mie) ask_attention();
+  execution_.pending = pending() & state_.mie;
+  if (execution_.pending) ask_attention();
 }
 
 bool Hart::take_interrupt() {
