@@ -46,6 +46,7 @@ class Builder {
   }
   /// The exceptions that gathered, as the guest's bits.
   Value float_flags() { return append({.op = Op::float_flags, .type = Type::i64}); }
+  Value host_counter() { return append({.op = Op::host_counter, .type = Type::i64}); }
   void clear_float_flags() { append({.op = Op::clear_float_flags}); }
   /// A word of the hart's state, or with `execution` of the execution state.
   Value get_state(std::int64_t offset, bool execution = false) {

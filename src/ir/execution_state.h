@@ -28,6 +28,21 @@ inline constexpr unsigned code_jumps = 16384;
 /// begins of functions do, goes to different places; what lies in one page never meets.
 constexpr unsigned code_jump_index(std::uint64_t address) { return (address >> 1 ^ address >> 9) % code_jumps; }
 
+/// A guest's time as a function of the host's counter, or nothing that is known.
+struct TimeFormula {
+  static constexpr unsigned fraction_bits = 6;
+  static constexpr std::uint64_t on = 2;  // the bit of the time CSR where a guest says who may read it
+  std::uint64_t enabled = 0;              // `on`, or 0
+  std::uint64_t origin = 0;               // of the counter
+  std::uint64_t rate = 0;                 // base units a count, times 2^64
+  std::uint64_t base = 0;                 // at the origin: ticks with fraction_bits
+  std::uint64_t offset = 0;               // ticks that are added
+  std::uint64_t units(std::uint64_t counter) const {
+    return base + std::uint64_t(static_cast<unsigned __int128>(counter - origin) * rate >> 64);
+  }
+  std::uint64_t ticks(std::uint64_t counter) const { return (units(counter) >> fraction_bits) + offset; }
+};
+
 /// Why translated code came back to its caller.
 enum class Exit : std::uint32_t {
   dispatch,  // go on at the guest's pc
@@ -59,7 +74,8 @@ struct ExecutionState {
   std::uint64_t pending = 0;             // not 0: an interrupt waits for being enabled
   std::uint64_t reserved = 0;            // not 0: the hart has a reservation
   std::uint64_t exceptions = 0;          // that code took itself and nobody has counted yet
-  std::uint32_t bits = 0;      // encoding of an instruction that the interpreter executes; 0 when it must look
+  std::uint32_t bits = 0;  // encoding of an instruction that the interpreter executes; 0 when it must look
+  TimeFormula time;
   const void* link = nullptr;  // behind the stub that came back
   Exit exit = Exit::dispatch;
   std::uint32_t reserved_inline = 0;  // not 0: code did an LR or SC itself, what the hart had reserved is void

@@ -292,6 +292,8 @@ void Generator::emit(Value index) {
       return emit_load_linked(index);
     case Op::store_conditional:
       return emit_store_conditional(index);
+    case Op::host_counter:
+      return emit_host_counter(index);
     case Op::store_right:
       return emit_store_right(i);
     case Op::fence:

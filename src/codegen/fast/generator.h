@@ -132,6 +132,7 @@ class Generator {
   void emit_shift(Value index);
   void emit_multiply_high(Value index);
   void emit_carryless(Value index);
+  void emit_host_counter(Value index);
   void emit_divide(Value index);
   void emit_unary(Value index);
   void emit_compare(Value index);

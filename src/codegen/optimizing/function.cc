@@ -80,6 +80,7 @@ bool is_foreign(const ir::Instruction& i) {
     case Op::fround:
     case Op::float_flags:
     case Op::clear_float_flags:
+    case Op::host_counter:
       return true;
     case Op::fcompare:
       return i.condition > ir::Condition::ge;

@@ -82,7 +82,7 @@ struct Csr::Table {
   }
   void counters() {
     add(0xc00, "cycle", cycles, nullptr, counter_enabled<0>);
-    add(0xc01, "time", [](Hart& h, const Op&) { return h.environment_.ticks(h); }, nullptr, counter_enabled<1>);
+    add(0xc01, "time", [](Hart& h, const Op&) { return h.time(); }, nullptr, counter_enabled<1>);
     add(0xc02, "instret", retired, nullptr, counter_enabled<2>);
     add(0xb00, "mcycle", cycles, [](Hart& h, const Op& op, U64 v) { h.state_.cycle_offset += v - cycles(h, op) - 1; });
     add(0xb02, "minstret", retired,

@@ -119,6 +119,7 @@ Hart::Stop Hart::run(std::uint64_t instructions) {
     take_interrupt();
     execution_.pending = pending() & state_.mie;
     if (state_.steps >= end) return Stop::budget;
+    if (executor_) environment_.tell_time(execution_.time);
     const auto slice = std::min(end - state_.steps, slice_length());
     exact_budget_ = config_.exact_slices || slice == end - state_.steps;
     execute(slice);

@@ -28,6 +28,8 @@ class HartEnvironment {
   virtual ~HartEnvironment() = default;
   /// The time CSR: ticks of the board's timebase.
   virtual std::uint64_t ticks(const Hart& hart) = 0;
+  /// Brings up to date how a running hart may compute the same by itself, if there is a way.
+  virtual void tell_time(ir::TimeFormula&) {}
   /// An ECALL from S-mode in a machine without firmware (HartConfig::host_sbi): arguments and results are in the
   /// registers.
   virtual void supervisor_call(Hart& hart) = 0;
@@ -172,6 +174,8 @@ class Hart {
   bool slow_load();
   bool slow_store();
   bool interpret_site();
+  /// The time CSR for code that the hart runs, translated or not.
+  std::uint64_t time();
   /// Whether an FENCE.I of this hart waits for the executor; reading it says that it is done.
   bool take_fence() { return std::exchange(fenced_, false); }
   bool fenced() const { return fenced_; }

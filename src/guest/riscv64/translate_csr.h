@@ -171,12 +171,31 @@ inline void access_float_csr(T& t, const CsrInstruction& c) {
   t.set_x(c.i.rd, old);
 }
 
+/// The time CSR (Unprivileged ISA 8, Privileged ISA 3.1.11, 12.1.5), where the hart knows how to compute it and may
+/// read it.
+inline void read_time(T& t, const I& i) {
+  const bool user = t.mode.privilege == std::uint8_t(Privilege::user);
+  if (t.mode.exact_blocks || t.mode.privilege == std::uint8_t(Privilege::machine)) return by_interpreter(t, i);
+  const auto field = [&](std::size_t offset) { return execution_word(t, offsetof(ir::ExecutionState, time) + offset); };
+  constexpr auto bit = ir::TimeFormula::on;
+  auto may =
+      both(t, Op::and_, field(offsetof(ir::TimeFormula, enabled)), state_word(t, offsetof(HartState, mcounteren)));
+  if (user) may = both(t, Op::and_, may, state_word(t, offsetof(HartState, scounteren)));
+  t.builder.guard(with(t, Op::xor_, may, bit), true);
+  const auto counts = both(t, Op::sub, t.builder.host_counter(), field(offsetof(ir::TimeFormula, origin)));
+  const auto units = both(t, Op::add, both(t, Op::mulhu, counts, field(offsetof(ir::TimeFormula, rate))),
+                          field(offsetof(ir::TimeFormula, base)));
+  t.set_x(i.rd, both(t, Op::add, with(t, Op::shr, units, ir::TimeFormula::fraction_bits),
+                     field(offsetof(ir::TimeFormula, offset))));
+}
+
 template <CsrAccess access, bool immediate>
 void access_csr(T& t, const I& i) {
   const CsrInstruction c{i, access, immediate ? t.constant(i.rs1) : t.x(i.rs1),
                          access == CsrAccess::write || i.rs1 != 0};
-  constexpr std::int32_t fcsr = 3, counters = 0xc00, counters_end = 0xc20;
+  constexpr std::int32_t fcsr = 3, counters = 0xc00, time = 0xc01, counters_end = 0xc20;
   if (i.imm >= 1 && i.imm <= fcsr && t.mode.floating_point) return access_float_csr(t, c);
+  if (i.imm == time && !c.writes) return read_time(t, i);
   if (i.imm >= counters && i.imm < counters_end && !c.writes) return by_interpreter(t, i);
   if (t.mode.privilege == std::uint8_t(Privilege::supervisor)) {
     constexpr std::int32_t sstatus = 0x100;

@@ -1,6 +1,6 @@
 // What translated code and its executor need of a hart: the slow paths, single instructions, and the guest's
 // floating-point state in MXCSR.
-#include <immintrin.h>
+#include <x86intrin.h>
 
 #include "guest/riscv64/decode.h"
 #include "guest/riscv64/hart.h"
@@ -112,6 +112,12 @@ void Hart::enter_translated() {
   execution_.page = state_.pc & ~page_mask;
   execution_.budget = std::int64_t(budget_);
   _mm_setcsr(mxcsr_of(state_.frm));
+}
+
+std::uint64_t Hart::time() {
+  if (!execution_.time.enabled) return environment_.ticks(*this);
+  _mm_lfence();  // as the generated code has it
+  return execution_.time.ticks(__rdtsc());
 }
 
 void Hart::merge_float_flags() {

@@ -240,5 +240,35 @@ TEST_F(AgreementTest, CarrylessProducts) {
     EXPECT_EQ(b.hart().counters().interpreted[std::size_t(op)], 0u);
 }
 
+// Programs ask for the time all the time: it must go on, and a kernel may still forbid it.
+TEST_F(AgreementTest, TimeIsReadByWhoMayAndGoesOn) {
+  constexpr unsigned time = 0xc01;
+  const Program program = {csr(Opcode::csrrs, 5, time, 0), i(Opcode::addi, 7, 0, 1), csr(Opcode::csrrs, 6, time, 0),
+                           jump(-4)};
+  b.now = 1000;
+  b.time = {.enabled = ir::TimeFormula::on, .origin = 0, .rate = ~0ULL, .base = 0, .offset = 2000};
+  for (const auto privilege : {Privilege::machine, Privilege::supervisor, Privilege::user})
+    for (unsigned enabled = 0; enabled < 4; enabled++) {
+      s.privilege = std::uint8_t(privilege);
+      s.mcounteren = enabled & 1 ? 2 : ~2ULL, s.scounteren = enabled & 2 ? 2 : ~2ULL;
+      s.mcause = 0, b.x(5) = b.x(6) = 0;
+      run(program);
+      const bool allowed =
+          privilege == Privilege::machine || enabled == 3 || (privilege == Privilege::supervisor && (enabled & 1));
+      EXPECT_EQ(s.mcause, allowed ? 0 : U64(Cause::illegal_instruction));
+      if (!allowed) continue;
+      EXPECT_GE(b.x(5), 1000u);
+      EXPECT_GE(b.x(6), b.x(5));
+#ifdef DOPPEL_BENCH_ENGINE
+      EXPECT_GT(b.x(5), 2000u);
+      EXPECT_GT(b.x(6), b.x(5));
+#endif
+    }
+  b.time = {};
+  s.privilege = std::uint8_t(Privilege::machine);
+  run(program);
+  EXPECT_EQ(b.x(5), 1000u);
+}
+
 }  // namespace
 }  // namespace doppel::riscv64::bench
