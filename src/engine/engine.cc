@@ -36,12 +36,14 @@ std::uint64_t call(void* owner) {
 
 bool Engine::supported() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
-         __builtin_cpu_supports("fma") && __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("lzcnt");
+         __builtin_cpu_supports("fma") && __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("lzcnt") &&
+         __builtin_cpu_supports("pclmul");
 }
 
 Result<std::unique_ptr<Engine>> Engine::create(GuestMemory& memory, std::size_t code_bytes) {
   if (!supported())
-    return error("this host's processor lacks what translated code needs (AVX2, BMI, FMA): use --engine interpreter");
+    return error(
+        "this host's processor lacks what translated code needs (AVX2, BMI, FMA, PCLMULQDQ): use --engine interpreter");
   auto code = CodeMemory::create(code_bytes);
   if (!code) return code.failure();
   return std::unique_ptr<Engine>(new Engine(memory, std::move(*code)));

@@ -31,7 +31,7 @@ struct EngineCounters {
 class Engine final : public riscv64::Executor {
  public:
   using Hart = riscv64::Hart;
-  /// Whether this host has the instructions that generated code is made of (x86-64-v3: AVX2, BMI, FMA).
+  /// Whether this host has the instructions that generated code is made of (x86-64-v3: AVX2, BMI, FMA; and PCLMULQDQ).
   static bool supported();
   /// `code_bytes` bounds the memory for translated code. Fails with a sentence.
   static Result<std::unique_ptr<Engine>> create(GuestMemory& memory, std::size_t code_bytes);

@@ -109,11 +109,11 @@ Value Builder::store_conditional(Type type, Value address, Value expected, Value
   return append({.op = Op::store_conditional, .type = type, .a = address, .b = expected, .c = value});
 }
 
-Value Builder::toint(Type type, Type from, bool to_zero, Value a) {
-  return append({.op = Op::toint, .type = type, .reg = std::uint8_t(from), .flag = to_zero, .a = a});
+Value Builder::toint(Type type, Type from, Rounding rounding, Value a) {
+  return append({.op = Op::toint, .type = type, .reg = std::uint8_t(from), .flag = std::uint8_t(rounding), .a = a});
 }
-Value Builder::fromint(Type type, Type from, Value a) {
-  return append({.op = Op::fromint, .type = type, .flag = std::uint8_t(8 * bytes(from)), .a = a});
+Value Builder::fromint(Type type, FromInteger from, Value a) {
+  return append({.op = Op::fromint, .type = type, .flag = std::uint8_t(from), .a = a});
 }
 
 void Builder::branch(Condition condition, Value a, Value b, std::int64_t target) {

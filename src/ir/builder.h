@@ -41,8 +41,15 @@ class Builder {
   Value atomic(AtomicKind kind, Type type, Value address, Value operand);
   Value load_linked(Type type, Value address);
   Value store_conditional(Type type, Value address, Value expected, Value value);
-  Value toint(Type type, Type from, bool to_zero, Value a);
-  Value fromint(Type type, Type from, Value a);
+  Value toint(Type type, Type from, Rounding rounding, Value a);
+  Value fromint(Type type, FromInteger from, Value a);
+  Value fround(Type type, Rounding rounding, Value a) {
+    return append({.op = Op::fround, .type = type, .flag = std::uint8_t(rounding), .a = a});
+  }
+  /// The exceptions that gathered, as the guest's bits.
+  Value float_flags() { return append({.op = Op::float_flags, .type = Type::i64}); }
+  Value host_counter() { return append({.op = Op::host_counter, .type = Type::i64}); }
+  void clear_float_flags() { append({.op = Op::clear_float_flags}); }
   /// A word of the hart's state, or with `execution` of the execution state.
   Value get_state(std::int64_t offset, bool execution = false) {
     return append({.op = Op::get_state, .type = Type::i64, .flag = execution, .imm = offset});
@@ -50,7 +57,9 @@ class Builder {
   void set_state(std::int64_t offset, Value value, bool execution = false) {
     append({.op = Op::set_state, .type = Type::i64, .flag = execution, .a = value, .imm = offset});
   }
-  void guard(Value value) { append({.op = Op::guard, .type = Type::i64, .a = value}); }
+  /// The interpreter executes the guest instruction where `value` is not 0; with `ends` nothing of it comes behind.
+  void guard(Value value, bool ends = false) { append({.op = Op::guard, .type = Type::i64, .flag = ends, .a = value}); }
+  void store_right(Type type, Value address) { append({.op = Op::store_right, .type = type, .a = address}); }
   void zero_block(Value address) { append({.op = Op::zero_block, .type = Type::i64, .a = address}); }
   void fence() { append({.op = Op::fence}); }
 

@@ -25,6 +25,12 @@ enum class Condition : std::uint8_t { eq, ne, lt, ge, ltu, geu };
 /// How Op::atomic combines what was there with its argument.
 enum class AtomicKind : std::uint8_t { swap, add, and_, or_, xor_, min, max, minu, maxu };
 
+/// How an operation rounds to an integer: as the guest's mode says, or as it says itself.
+enum class Rounding : std::uint8_t { dynamic, to_zero, to_nearest, down, up };
+
+/// What Op::fromint takes: the bits of a signed integer, or an unsigned one of 64.
+enum class FromInteger : std::uint8_t { i32 = 32, i64 = 64, u64 = 65 };
+
 /// Names the value that an instruction gives: the instruction's place.
 using Value = std::uint32_t;
 inline constexpr Value no_value = ~0U;

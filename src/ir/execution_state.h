@@ -34,6 +34,20 @@ struct PathCheck {
   std::uint64_t page = 1;  // of its first instruction
 };
 inline constexpr unsigned path_checks = 8192;
+/// A guest's time as a function of the host's counter, or nothing that is known.
+struct TimeFormula {
+  static constexpr unsigned fraction_bits = 6;
+  static constexpr std::uint64_t on = 2;  // the bit of the time CSR where a guest says who may read it
+  std::uint64_t enabled = 0;              // `on`, or 0
+  std::uint64_t origin = 0;               // of the counter
+  std::uint64_t rate = 0;                 // base units a count, times 2^64
+  std::uint64_t base = 0;                 // at the origin: ticks with fraction_bits
+  std::uint64_t offset = 0;               // ticks that are added
+  std::uint64_t units(std::uint64_t counter) const {
+    return base + std::uint64_t(static_cast<unsigned __int128>(counter - origin) * rate >> 64);
+  }
+  std::uint64_t ticks(std::uint64_t counter) const { return (units(counter) >> fraction_bits) + offset; }
+};
 
 /// Why translated code came back to its caller.
 enum class Exit : std::uint32_t {
@@ -56,16 +70,21 @@ struct Routines {
 struct ExecutionState {
   TlbEntry* tlb = nullptr;
   TlbEntry *tlb_plain = nullptr, *tlb_with_user = nullptr;  // of the supervisor, without and with the user's pages
+  TlbEntry* tlb_of_user = nullptr;
   CodeJump* jumps = nullptr;
-  std::uint64_t view = 0;   // a number that is another one whenever code addresses may be mapped in another way
   PathCheck* checks = nullptr;  // of the hart, for each path over several pages
+  // What `jumps` is in the supervisor's mode and the user's, while floating point may not be inline, and while it may.
+  std::array<CodeJump*, 2> jumps_of_supervisor{}, jumps_of_user{};
   std::uint64_t page = 0;   // the virtual address of the page that the running code is in
   std::int64_t limit = 0;   // code is left when fewer instructions than this are in the budget; other threads raise it
   std::int64_t budget = 0;  // instructions that may execute; in a host register while code runs
   std::uint64_t address = 0, value = 0;  // of a slow access
   std::uint32_t site = 0;                // its Site, packed
   std::uint64_t pending = 0;             // not 0: an interrupt waits for being enabled
-  std::uint32_t bits = 0;      // encoding of an instruction that the interpreter executes; 0 when it must look
+  std::uint64_t reserved = 0;            // not 0: the hart has a reservation
+  std::uint64_t exceptions = 0;          // that code took itself and nobody has counted yet
+  std::uint32_t bits = 0;  // encoding of an instruction that the interpreter executes; 0 when it must look
+  TimeFormula time;
   const void* link = nullptr;  // behind the stub that came back
   Exit exit = Exit::dispatch;
   std::uint32_t reserved_inline = 0;  // not 0: code did an LR or SC itself, what the hart had reserved is void
@@ -80,6 +99,7 @@ struct ExecutionState {
   // Constants of floating-point code.
   std::uint64_t sign64 = 1ULL << 63, sign32 = 1ULL << 31, canonical64 = 0x7ff8'0000'0000'0000,
                 canonical32 = 0x7fc0'0000;
+  std::array<std::uint8_t, 64> float_flags{};  // the guest's exception flags for the low six bits of MXCSR
   std::array<std::uint64_t, 4> scratch{};
   std::array<double, 16> vectors{};
 };

@@ -68,9 +68,15 @@ constexpr FlagSpelling atomic[] = {
     {unsigned(AtomicKind::or_), "or"},    {unsigned(AtomicKind::xor_), "xor"},  {unsigned(AtomicKind::min), "min"},
     {unsigned(AtomicKind::max), "max"},   {unsigned(AtomicKind::minu), "minu"}, {unsigned(AtomicKind::maxu), "maxu"}};
 constexpr FlagSpelling execution[] = {{0, ""}, {1, "execution"}};
-constexpr FlagSpelling to_zero[] = {{0, ""}, {1, "to_zero"}};
+constexpr FlagSpelling rounding[] = {{unsigned(Rounding::dynamic), ""},
+                                     {unsigned(Rounding::to_zero), "to_zero"},
+                                     {unsigned(Rounding::to_nearest), "to_nearest"},
+                                     {unsigned(Rounding::down), "down"},
+                                     {unsigned(Rounding::up), "up"}};
 constexpr FlagSpelling negations[] = {{0, ""}, {1, "negate_product"}, {2, "negate_addend"}, {3, "negate_both"}};
-constexpr FlagSpelling width[] = {{32, "from32"}, {64, "from64"}};
+constexpr FlagSpelling width[] = {{unsigned(FromInteger::i32), "from32"},
+                                  {unsigned(FromInteger::i64), "from64"},
+                                  {unsigned(FromInteger::u64), "from_unsigned64"}};
 constexpr FlagSpelling ends[] = {{0, ""}, {1, "ends"}};
 constexpr FlagSpelling stores[] = {{0, ""}, {1, "store"}};
 
@@ -82,7 +88,7 @@ std::string_view spelling(Type type) { return type_words[unsigned(type)]; }
 std::string_view spelling(Condition condition) { return condition_words[unsigned(condition)]; }
 
 std::span<const FlagSpelling> flag_spellings(FlagKind kind) {
-  static constexpr std::span<const FlagSpelling> all[] = {nothing,   sign,  atomic, execution, to_zero,
+  static constexpr std::span<const FlagSpelling> all[] = {nothing,   sign,  atomic, execution, rounding,
                                                           negations, width, ends,   stores};
   return all[unsigned(kind)];
 }

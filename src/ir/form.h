@@ -9,7 +9,7 @@
 namespace doppel::ir {
 
 /// What Instruction::flag means; forms.inc has the letters.
-enum class FlagKind : std::uint8_t { none, sign, atomic, execution, to_zero, negations, width, ends, stores };
+enum class FlagKind : std::uint8_t { none, sign, atomic, execution, rounding, negations, width, ends, stores };
 
 struct Form {
   std::uint8_t types = 0;  // a bit for each Type

@@ -109,6 +109,8 @@ Result<void> Computer::make_board() {
   if (!loop) return loop.failure();
   loop_ = std::move(*loop);
   input_ = std::make_unique<Input>(config_.clock, *loop_, lock_);
+  if (!input_->deterministic() && HostClock::usable())
+    host_clock_.emplace([start = input_->start_ns()] { return HostClock::sample_host(start); }, ns_per_tick);
   auto console = Console::open(config_.console, *loop_);
   if (!console) return console.failure();
   console_ = std::move(*console);

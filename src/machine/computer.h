@@ -14,6 +14,7 @@
 #include "machine/bus.h"
 #include "machine/console.h"
 #include "machine/device_tree.h"
+#include "machine/host_clock.h"
 #include "machine/htif.h"
 #include "machine/machine.h"
 #include "machine/sbi.h"
@@ -64,6 +65,7 @@ class Computer final : public Machine,
 
   // riscv64::HartEnvironment
   std::uint64_t ticks(const riscv64::Hart&) override { return ticks(); }
+  void tell_time(ir::TimeFormula& time) override;
   void supervisor_call(riscv64::Hart& hart) override { sbi_->call(hart); }
   void exclusive(riscv64::Hart& hart, const std::function<void()>& action) override {
     scheduler_->exclusive(hart, action);
@@ -73,7 +75,7 @@ class Computer final : public Machine,
   std::span<const std::unique_ptr<riscv64::Hart>> harts() override { return harts_; }
   // Timebase
   std::uint64_t ticks() override;
-  void set_offset(std::uint64_t offset) override { time_offset_ = offset; }
+  void set_offset(std::uint64_t offset) override;
   // InterruptSink: the PLIC's contexts (2 a hart: M, S) and behind them the ACLINT's software interrupts
   void set_level(unsigned source, bool level) override;
   // ConsolePort: the guest's hvc0
@@ -84,6 +86,7 @@ class Computer final : public Machine,
   std::recursive_mutex lock_;  // the device lock
   std::unique_ptr<EventLoop> loop_;
   std::unique_ptr<Input> input_;
+  std::optional<HostClock> host_clock_;  // with the host's clock and a counter that is one
   std::unique_ptr<Console> console_;
   std::unique_ptr<GuestMemory> memory_;
   std::unique_ptr<Bus> bus_;

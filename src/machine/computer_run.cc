@@ -1,5 +1,6 @@
 // A computer while it runs: time, interrupts, keys, and how it ends.
 #include <unistd.h>
+#include <x86intrin.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -30,8 +31,31 @@ Computer::~Computer() {
 }
 
 std::uint64_t Computer::ticks() {
+  if (ir::TimeFormula time; host_clock_ && host_clock_->formula(__rdtsc(), time))
+    return time.ticks(__rdtsc()) + time_offset_.load(std::memory_order_relaxed);
   const auto now = input_->deterministic() ? scheduler_->deterministic_now_ns() : input_->now_ns();
   return std::uint64_t(now) / ns_per_tick + time_offset_.load(std::memory_order_relaxed);
+}
+
+/// A hart's time must not go back, neither where the formula becomes another, nor where it comes to a processor.
+void Computer::tell_time(ir::TimeFormula& time) {
+  const auto counter = __rdtsc();
+  ir::TimeFormula now;
+  if (!host_clock_ || !host_clock_->formula(counter, now)) {
+    time.enabled = 0;
+    return;
+  }
+  now.offset = time_offset_.load(std::memory_order_relaxed);
+  if (time.enabled && time.offset == now.offset) {
+    if (time.origin == now.origin) return;
+    if (const auto before = time.units(counter), after = now.units(counter); before > after) now.base += before - after;
+  }
+  time = now;
+}
+
+void Computer::set_offset(std::uint64_t offset) {
+  time_offset_ = offset;
+  for (const auto& hart : harts_) __atomic_store_n(&hart->execution().time.offset, offset, __ATOMIC_RELAXED);
 }
 
 void Computer::set_level(unsigned source, bool level) {

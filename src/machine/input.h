@@ -33,6 +33,8 @@ class Input {
 
   /// Nanoseconds of guest time since the machine was made. With ClockKind::instructions, as of the last advance_to().
   std::int64_t now_ns() const;
+  /// The host's monotonic clock when the machine was made.
+  std::int64_t start_ns() const { return start_; }
   /// The guest's wall clock, nanoseconds since 1970.
   std::int64_t wall_ns() const { return wall_start_ + now_ns(); }
   void entropy(std::span<std::byte> out);

@@ -112,10 +112,13 @@ void Generator::emit_guard(const Instruction& i) {
   const auto value = gp(i.a);
   use_arguments(i);
   auto& side = add_side(Side::Kind::interpret, i);
-  side.without_result = true;
+  if (i.flag)
+    side.kind = Side::Kind::interpret_last;
+  else
+    side.without_result = true;
   a_.test(value, value);
   a_.jnz(side.label);
-  a_.bind(side.resume);
+  if (!i.flag) a_.bind(side.resume);
 }
 
 void Generator::emit_interpret(const Instruction& i) {
@@ -173,6 +176,11 @@ void Generator::emit_side(Side& side) {
       }
       break;
     }
+    case Side::Kind::interpret_last:
+      a_.mov(DOPPEL_FIELD(layout_, site, 4), Site{i.offset, std::uint8_t(i.left), 0, true}.pack());
+      a_.mov(DOPPEL_FIELD(layout_, bits, 4), 0);
+      a_.jmp(DOPPEL_FIELD(layout_, routines.interpret_last, 8));
+      return;
     case Side::Kind::load:
       a_.mov(DOPPEL_FIELD(layout_, address, 8), side.address);
       a_.mov(DOPPEL_FIELD(layout_, site, 4), site(i));
@@ -243,6 +251,9 @@ void Generator::emit(Value index) {
     case Op::mulhu:
     case Op::mulhsu:
       return emit_multiply_high(index);
+    case Op::clmul:
+    case Op::clmulh:
+      return emit_carryless(index);
     case Op::divs:
     case Op::divu:
     case Op::rems:
@@ -281,6 +292,10 @@ void Generator::emit(Value index) {
       return emit_load_linked(index);
     case Op::store_conditional:
       return emit_store_conditional(index);
+    case Op::host_counter:
+      return emit_host_counter(index);
+    case Op::store_right:
+      return emit_store_right(i);
     case Op::fence:
       a_.lock().or_(x86::dword_ptr(x86::rsp), 0);
       return;

@@ -67,7 +67,16 @@ class Generator {
     bool without_result = false;   // of an instruction that the interpreter does
     bool immediate = false;        // the value stored is a constant, `imm`
     std::int32_t imm = 0;
-    enum class Kind : std::uint8_t { load, store, separate, taken, refuse, interpret, canonical } kind = Kind::taken;
+    enum class Kind : std::uint8_t {
+      load,
+      store,
+      separate,
+      taken,
+      refuse,
+      interpret,
+      interpret_last,
+      canonical
+    } kind = Kind::taken;
   };
 
   // generator.cc: values
@@ -123,6 +132,8 @@ class Generator {
   void emit_binary(Value index);
   void emit_shift(Value index);
   void emit_multiply_high(Value index);
+  void emit_carryless(Value index);
+  void emit_host_counter(Value index);
   void emit_divide(Value index);
   void emit_unary(Value index);
   void emit_compare(Value index);
@@ -144,6 +155,7 @@ class Generator {
   void emit_atomic_loop(Value index, const x86::Gp& old, const x86::Gp& cell, const x86::Gp& made);
   void emit_load_linked(Value index);
   void emit_store_conditional(Value index);
+  void emit_store_right(const Instruction& i);
   void emit_store(Value index);
   void emit_unbox(Value index);
   void emit_setf(const Instruction& i);
@@ -154,6 +166,11 @@ class Generator {
   void emit_sign_injection(Value index);
   void emit_float_compare(Value index);
   void emit_to_integer(Value index);
+  void emit_from_integer(Value index);
+  void emit_least_or_greatest(Value index);
+  void emit_round(const x86::Xmm& to, const x86::Xmm& from, const Instruction& i, bool d);
+  void emit_float_flags(Value index);
+  void emit_clear_float_flags();
   void canonicalize(const x86::Xmm& value, ir::Type type);
 
   // exits.cc

@@ -139,4 +139,14 @@ void Generator::emit_store_conditional(Value index) {
   bind_scratch(expected, index);
 }
 
+void Generator::emit_store_right(const Instruction& i) {
+  const auto address = gp(i.a);
+  const auto cell = scratch[take_scratch()], page = scratch[take_scratch()];
+  auto& side = add_side(Side::Kind::interpret, i);
+  side.without_result = true;
+  check_tlb_aligned(i, address, cell, page, side.label);
+  a_.bind(side.resume);
+  use_arguments(i);
+}
+
 }  // namespace doppel::fast

@@ -171,6 +171,31 @@ void Generator::emit_multiply_high(Value index) {
   places_[index].scratch = 0;
 }
 
+void Generator::emit_host_counter(Value index) {
+  const auto low = claim(0);  // rax
+  const auto kept = scratch[take_scratch()];
+  a_.mov(kept, x86::rdx);
+  a_.lfence();
+  a_.rdtsc();
+  a_.shl(x86::rdx, 32);
+  a_.or_(low, x86::rdx);
+  a_.mov(x86::rdx, kept);
+  in_scratch_[0] = index;
+  places_[index].scratch = 0;
+}
+
+void Generator::emit_carryless(Value index) {
+  const auto& i = definition(index);
+  const auto a = gp(i.a), b = gp(i.b);
+  use_arguments(i);
+  const auto product = x86::xmm(take_vector()), other = x86::xmm(take_vector());
+  a_.vmovq(product, a);
+  a_.vmovq(other, b);
+  a_.vpclmulqdq(product, product, other, 0);
+  const auto to = destination(index);
+  i.op == Op::clmul ? a_.vmovq(to, product) : a_.vpextrq(to, product, 1);
+}
+
 void Generator::emit_divide(Value index) {
   const auto& i = definition(index);
   const bool is_narrow = narrow(i), is_signed = i.op == Op::divs || i.op == Op::rems;

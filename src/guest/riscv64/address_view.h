@@ -72,28 +72,21 @@ struct AddressView {
   Tlb tlb;
   BlockJumps blocks;
   CodeJumps code[2];        // by TranslationMode::jump_key()
-  std::uint64_t number = next_number();  // another one whenever code may be elsewhere
   bool only_global = true;  // nothing here came from a leaf that belongs to one address space
 
   void flush_jumps() {
     blocks.flush();
     for (auto& c : code) c.flush();
   }
-  static std::uint64_t next_number() {
-    static std::atomic<std::uint64_t> last = 0;
-    return last.fetch_add(1, std::memory_order_relaxed) + 1;
-  }
   void flush() {
     tlb.flush();
     flush_jumps();
     only_global = true;
-    number = next_number();
   }
   void flush_page(std::uint64_t address) {
     tlb.flush_page(address);
     blocks.flush();
     for (auto& c : code) c.flush_page(address);
-    number = next_number();
   }
 };
 

@@ -47,10 +47,15 @@ struct Csr::Table {
         [](Hart& h, const Op&, U64 v) { h.state_.fflags = v & 31, h.dirty_fp(); }, fp_on);
     add(
         0x002, "frm", [](Hart& h, const Op&) -> U64 { return h.state_.frm; },
-        [](Hart& h, const Op&, U64 v) { h.state_.frm = v & 7, h.dirty_fp(); }, fp_on);
+        [](Hart& h, const Op&, U64 v) { write_rounding(h, v); }, fp_on);
     add(
         0x003, "fcsr", [](Hart& h, const Op&) -> U64 { return h.state_.frm << 5 | h.state_.fflags; },
-        [](Hart& h, const Op&, U64 v) { h.state_.fflags = v & 31, h.state_.frm = v >> 5 & 7, h.dirty_fp(); }, fp_on);
+        [](Hart& h, const Op&, U64 v) { h.state_.fflags = v & 31, write_rounding(h, v >> 5); }, fp_on);
+  }
+  static void write_rounding(Hart& h, U64 mode) {
+    h.state_.frm = mode & 7;
+    h.dirty_fp();
+    h.update_views();  // whether floating point is inline depends on it
   }
 
   // What the running instruction sees is what retired before it; what it writes is what the next one sees.
@@ -77,7 +82,7 @@ struct Csr::Table {
   }
   void counters() {
     add(0xc00, "cycle", cycles, nullptr, counter_enabled<0>);
-    add(0xc01, "time", [](Hart& h, const Op&) { return h.environment_.ticks(h); }, nullptr, counter_enabled<1>);
+    add(0xc01, "time", [](Hart& h, const Op&) { return h.time(); }, nullptr, counter_enabled<1>);
     add(0xc02, "instret", retired, nullptr, counter_enabled<2>);
     add(0xb00, "mcycle", cycles, [](Hart& h, const Op& op, U64 v) { h.state_.cycle_offset += v - cycles(h, op) - 1; });
     add(0xb02, "minstret", retired,

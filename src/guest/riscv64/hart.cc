@@ -38,7 +38,7 @@ void Hart::reset(std::uint64_t pc, Privilege privilege, std::uint64_t a0, std::u
 }
 
 void Hart::restore() {
-  reservation_ = {};
+  reserve({});
   mtimecmp_ = std::min(mtimecmp_.load(), state_.mtimecmp);
   flush_translations();
   flush_instructions();
@@ -56,16 +56,20 @@ void Hart::update_views() {
   code_view_ = &fetch;
   data_view_ = &view_of(data_privilege(), sum);
   data_ = &data_view_->tlb;
-  execution_.view = code_view_->number;
   execution_.tlb = data_->entry.data();
   execution_.tlb_plain = views_.supervisor().tlb.entry.data();
   execution_.tlb_with_user = views_.supervisor_with_user().tlb.entry.data();
+  execution_.tlb_of_user = views_.user().tlb.entry.data();
+  const auto tables = [this](AddressView& view) {
+    return std::array{view.code[0].data(), view.code[rounds_inline()].data()};
+  };
+  execution_.jumps_of_supervisor = tables(views_.supervisor());
+  execution_.jumps_of_user = tables(views_.user());
 }
 
 void Hart::flush_translations() {
   counters_.tlb_flushes++, tlb_changes_++;
   views_.for_each([](AddressView& view) { view.flush(); });
-  if (code_view_) execution_.view = code_view_->number;
 }
 
 void Hart::flush_translations(std::uint64_t address, std::uint64_t length) {
@@ -76,13 +80,11 @@ void Hart::flush_translations(std::uint64_t address, std::uint64_t length) {
     for (auto at = address & ~page_mask; at - (address & ~page_mask) <= last - (address & ~page_mask); at += page_size)
       view.flush_page(at);
   });
-  execution_.view = code_view_->number;
 }
 
 void Hart::flush_space(std::uint64_t asid, const std::uint64_t* address) {
   counters_.tlb_flushes++, tlb_changes_++;
   views_.of_asid(asid, [&](AddressView& view) { address ? view.flush_page(*address) : view.flush(); });
-  execution_.view = code_view_->number;
 }
 
 void Hart::flush_instructions() {
@@ -116,6 +118,7 @@ Hart::Stop Hart::run(std::uint64_t instructions) {
     }
     take_interrupt();
     if (state_.steps >= end) return Stop::budget;
+    if (executor_) environment_.tell_time(execution_.time);
     const auto slice = std::min(end - state_.steps, slice_length());
     exact_budget_ = config_.exact_slices || slice == end - state_.steps;
     execute(slice);

@@ -28,6 +28,8 @@ class HartEnvironment {
   virtual ~HartEnvironment() = default;
   /// The time CSR: ticks of the board's timebase.
   virtual std::uint64_t ticks(const Hart& hart) = 0;
+  /// Brings up to date how a running hart may compute the same by itself, if there is a way.
+  virtual void tell_time(ir::TimeFormula&) {}
   /// An ECALL from S-mode in a machine without firmware (HartConfig::host_sbi): arguments and results are in the
   /// registers.
   virtual void supervisor_call(Hart& hart) = 0;
@@ -144,7 +146,7 @@ class Hart {
 
   // ---- What an executor needs (translated.cc). ----
   /// Executes by `executor`, which must outlive the hart's runs, from now on; null is the interpreter.
-  void set_executor(Executor* executor) { executor_ = executor; }
+  void set_executor(Executor* executor);
   Executor* executor() { return executor_; }
   ir::ExecutionState& execution() { return execution_; }
   /// From state() to execution(), in bytes; the same in every hart.
@@ -181,6 +183,8 @@ class Hart {
   bool step(std::uint32_t bits);
   /// Whether code addresses from `address` on are on the physical page; nothing happens if they are not.
   bool fetches_from(std::uint64_t address, std::uint64_t physical_page);
+  /// The time CSR for code that the hart runs, translated or not.
+  std::uint64_t time();
   /// Whether an FENCE.I of this hart waits for the executor; reading it says that it is done.
   bool take_fence() { return std::exchange(fenced_, false); }
   bool fenced() const { return fenced_; }
@@ -269,7 +273,9 @@ class Hart {
   bool fetch_behind(std::uint64_t address, std::uint64_t& physical);
   bool fetch_fault(Cause cause, std::uint64_t at, std::uint64_t pc);
   void begin_site(const ir::Site& site);
+  void see_views();
   void merge_float_flags();
+  bool rounds_inline() const { return state_.frm < host_rounding_modes; }
   const Block* known_block(std::uint32_t bits);
   const Block* find_block(std::uint64_t pc);
   /// A block of the one instruction at physical address `first`, whose upper half, if it has one, is at `second`.
@@ -364,6 +370,15 @@ class Hart {
         0;  // where the block of that SC must have been entered: behind the branch that is between; 0 is none
     unsigned size = 0;
   } reservation_;
+  /// Generated code need not know more of it than whether there is one.
+  void reserve(const Reservation& reservation) {
+    reservation_ = reservation;
+    execution_.reserved = reservation.kind != Reservation::Kind::none;
+  }
+  Reservation end_reservation() {
+    execution_.reserved = 0;
+    return std::exchange(reservation_, {});
+  }
   Reservation take_reservation();
   bool watch_next_ = false;  // a plain reservation did not fit the code: the next LR is watched
 

@@ -65,15 +65,11 @@ bool Hart::load_reserved(const Op& op, std::uint64_t address, T& value) {
       __atomic_thread_fence(__ATOMIC_SEQ_CST);  // LR.aqrl: no earlier store may come after it (17.1, rule 6)
     read();
     const auto behind_branch = plain_way_behind_branch(op.imm);
-    reservation_ = {Reservation::Kind::plain,
-                    place.physical,
-                    std::uint64_t(value),
-                    steps_before(op) + plain_way_steps(op.imm),
-                    behind_branch ? pc_of(op) + behind_branch : 0,
-                    sizeof(T)};
+    reserve({Reservation::Kind::plain, place.physical, std::uint64_t(value), steps_before(op) + plain_way_steps(op.imm),
+             behind_branch ? pc_of(op) + behind_branch : 0, sizeof(T)});
   } else {
     reserve_watched(place, read);
-    reservation_ = {Reservation::Kind::watched, place.physical, 0, 0, 0, sizeof(T)};
+    reserve({Reservation::Kind::watched, place.physical, 0, 0, 0, sizeof(T)});
   }
   execution_.reserved_inline = 0;
   return true;
@@ -81,7 +77,7 @@ bool Hart::load_reserved(const Op& op, std::uint64_t address, T& value) {
 
 /// What the SC that comes may rely on; it is used up.
 inline Hart::Reservation Hart::take_reservation() {
-  const auto reservation = std::exchange(reservation_, {});
+  const auto reservation = end_reservation();
   if (!std::exchange(execution_.reserved_inline, 0)) return reservation;
   if (reservation.kind == Reservation::Kind::watched) reservations_.cancel(config_.id);
   return {};

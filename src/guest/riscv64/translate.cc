@@ -6,7 +6,7 @@
 
 #include "guest/riscv64/decode.h"
 #include "guest/riscv64/interpret.h"
-#include "guest/riscv64/translate_float.h"
+#include "guest/riscv64/translate_float_conversion.h"
 #include "guest/riscv64/translate_memory.h"
 #include "guest/riscv64/translate_system.h"
 #include "ir/verify.h"

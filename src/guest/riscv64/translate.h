@@ -16,6 +16,8 @@ namespace doppel::riscv64 {
 /// The IR's numbers of the hart's registers: x0 to x31 and behind them f0 to f31.
 inline constexpr unsigned float_register = 32;
 
+inline constexpr unsigned host_rounding_modes = 4;  // RNE, RTZ, RDN, RUP; the host has no RMM
+
 /// What of the hart's state a translation depends on besides the bytes.
 struct TranslationMode {
   /// mstatus.FS is Dirty and frm is a mode that the host has, so that floating-point instructions may be inline.

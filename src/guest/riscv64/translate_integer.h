@@ -1,5 +1,6 @@
 #pragma once
-// RV64I, M, Zba, Zbb, Zbs, Zbkb and Zicond (Unprivileged ISA 2, 4, 13, 28, 12) in the IR. Included by translate.cc.
+// RV64I, M, Zba, Zbb, Zbc, Zbs, Zbkb and Zicond (Unprivileged ISA 2, 4, 13, 28, 12) in the IR. Included by
+// translate.cc.
 #include "guest/riscv64/translate.h"
 
 namespace doppel::riscv64::translation {
@@ -217,9 +218,15 @@ inline void brev8(T& t, const I& i) {
   swap(0x5555'5555'5555'5555, 1);
   t.set_x(i.rd, a);
 }
-constexpr auto clmul = &by_interpreter;
-constexpr auto clmulr = &by_interpreter;
-constexpr auto clmulh = &by_interpreter;
+constexpr auto clmul = &registers<Op::clmul>;
+constexpr auto clmulh = &registers<Op::clmulh>;
+/// The product's bits from 63 on.
+inline void clmulr(T& t, const I& i) {
+  const auto a = t.x(i.rs1), b = t.x(i.rs2);
+  const auto high = t.builder.binary(Op::shl, Type::i64, t.builder.binary(Op::clmulh, Type::i64, a, b), t.constant(1));
+  const auto low = t.builder.binary(Op::shr, Type::i64, t.builder.binary(Op::clmul, Type::i64, a, b), t.constant(63));
+  t.set_x(i.rd, t.builder.binary(Op::or_, Type::i64, high, low));
+}
 constexpr auto xperm4 = &by_interpreter;
 constexpr auto xperm8 = &by_interpreter;
 

@@ -1,6 +1,10 @@
 #pragma once
 // Loads, stores, atomics and fences (Unprivileged ISA 2.6, 2.7, 14, 19) in the IR. Included by translate.cc.
+#include <cstddef>
+#include <utility>
+
 #include "guest/riscv64/translate_integer.h"
+#include "ir/execution_state.h"
 
 namespace doppel::riscv64::translation {
 
@@ -75,9 +79,16 @@ void load_reserved(T& t, const I& i) {
   t.set_x(i.rd, value);
   t.linked = value;
 }
+/// An SC alone, as kernels have it to end a reservation on the way out: it fails where there is none.
+template <Type type>
+void fail_unless_reserved(T& t, const I& i) {
+  t.builder.guard(t.builder.get_state(offsetof(ir::ExecutionState, reserved), true), true);
+  t.builder.store_right(type, t.x(i.rs1));
+  t.set_x(i.rd, t.constant(1));
+}
 template <Type type>
 void store_conditional(T& t, const I& i) {
-  if (t.linked == ir::no_value) return by_interpreter(t, i);
+  if (t.linked == ir::no_value) return fail_unless_reserved<type>(t, i);
   const auto address = t.x(i.rs1), value = t.x(i.rs2);
   t.set_x(i.rd, t.builder.store_conditional(type, address, std::exchange(t.linked, ir::no_value), value));
 }

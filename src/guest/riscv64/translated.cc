@@ -1,6 +1,6 @@
 // What translated code and its executor need of a hart: the slow paths, single instructions, and the guest's
 // floating-point state in MXCSR.
-#include <immintrin.h>
+#include <x86intrin.h>
 
 #include "guest/riscv64/decode.h"
 #include "guest/riscv64/hart.h"
@@ -12,7 +12,6 @@ namespace {
 
 constexpr unsigned host_default_mxcsr = 0x1f80;  // nothing traps, to nearest even
 constexpr unsigned host_flags = 0x3f;
-constexpr unsigned host_rounding_modes = 4;  // RNE, RTZ, RDN, RUP; the host has no RMM
 
 /// MXCSR for a rounding mode of the guest, with no exception so far.
 unsigned mxcsr_of(unsigned frm) {
@@ -21,7 +20,7 @@ unsigned mxcsr_of(unsigned frm) {
 }
 
 /// The guest's flags for MXCSR's: invalid, (denormal), divide by zero, overflow, underflow, precision.
-unsigned flags_of(unsigned mxcsr) {
+std::uint8_t flags_of(unsigned mxcsr) {
   constexpr unsigned nv = 16, dz = 8, of = 4, uf = 2, nx = 1;
   return (mxcsr & 1 ? nv : 0) | (mxcsr & 4 ? dz : 0) | (mxcsr & 8 ? of : 0) | (mxcsr & 16 ? uf : 0) |
          (mxcsr & 32 ? nx : 0);
@@ -39,11 +38,16 @@ class HostFloat {
 
 }  // namespace
 
+void Hart::set_executor(Executor* executor) {
+  executor_ = executor;
+  for (unsigned flags = 0; flags <= host_flags; flags++) execution_.float_flags[flags] = flags_of(flags);
+}
+
 TranslationMode Hart::translation_mode() const {
   const bool zero =
       privilege() == Privilege::machine ||
       ((state_.menvcfg & envcfg::cbze) && (privilege() == Privilege::supervisor || (state_.senvcfg & envcfg::cbze)));
-  return {.floating_point = (state_.mstatus & status::fs) == status::fs && state_.frm < host_rounding_modes,
+  return {.floating_point = (state_.mstatus & status::fs) == status::fs && rounds_inline(),
           .zero_blocks = zero,
           .exact_blocks = config_.exact_slices,
           .privilege = state_.privilege};
@@ -129,21 +133,32 @@ void Hart::enter_translated() {
   _mm_setcsr(mxcsr_of(state_.frm));
 }
 
+std::uint64_t Hart::time() {
+  if (!execution_.time.enabled) return environment_.ticks(*this);
+  _mm_lfence();  // as the generated code has it
+  return execution_.time.ticks(__rdtsc());
+}
+
 void Hart::merge_float_flags() {
-  const auto mxcsr = _mm_getcsr();
-  if (mxcsr & host_flags) state_.fflags |= std::uint8_t(flags_of(mxcsr));
+  state_.fflags |= execution_.float_flags[_mm_getcsr() & host_flags];
   _mm_setcsr(host_default_mxcsr);
 }
 
 void Hart::leave_translated() {
   merge_float_flags();
   budget_ = std::uint64_t(execution_.budget);
+  counters_.exceptions += std::exchange(execution_.exceptions, 0);
+  see_views();
+}
+
+/// Translated code has changed SUM or the privilege: each has its own TLB.
+void Hart::see_views() {
   if (execution_.tlb != data_->entry.data()) update_views();
 }
 
 /// Makes the interpreter's functions see the one instruction.
 void Hart::begin_site(const ir::Site& site) {
-  if (execution_.tlb != data_->entry.data()) update_views();  // translated code changed SUM
+  see_views();
   budget_ = std::uint64_t(execution_.budget) + site.left;
   block_ = &site_block_;
   block_pc_ = execution_.page + site.offset;
@@ -191,7 +206,7 @@ bool Hart::refill() {
 bool Hart::interpret_site() {
   const auto site = ir::Site::unpack(execution_.site);
   const bool last = site.sign;
-  if (execution_.tlb != data_->entry.data()) update_views();
+  see_views();
   merge_float_flags();
   state_.pc = execution_.page + site.offset;
   budget_ = std::uint64_t(execution_.budget) + site.left + 1;
@@ -217,7 +232,7 @@ bool Hart::interpret_site() {
     go_on = !fenced_ && !interrupted && (execution_.bits != 0 || changes == tlb_changes_) &&
             (last || (state_.pc == pc + length && state_.unretired == unretired && translation_mode().key() == mode));
   }
-  execution_.budget = std::int64_t(budget_) - (go_on ? site.left : 0);
+  execution_.budget = std::int64_t(budget_) - (go_on && !last ? site.left : 0);
   execution_.jumps = code_view_->code[translation_mode().jump_key()].data();
   _mm_setcsr(mxcsr_of(state_.frm));
   return go_on;

@@ -18,7 +18,7 @@ void Hart::trap(std::uint64_t cause, std::uint64_t tval, std::uint64_t epc) {
   const auto code = cause & 63;
   const auto delegated = is_interrupt ? state_.mideleg : state_.medeleg;
   auto& s = state_;
-  if (std::exchange(reservation_, {}).kind == Reservation::Kind::watched) reservations_.cancel(config_.id);
+  if (end_reservation().kind == Reservation::Kind::watched) reservations_.cancel(config_.id);
   const auto vector = [&](std::uint64_t tvec) { return (tvec & ~3ULL) + ((tvec & 1) && is_interrupt ? 4 * code : 0); };
   if (privilege() != Privilege::machine && (delegated >> code & 1)) {
     s.scause = cause, s.stval = tval, s.sepc = epc;

@@ -46,9 +46,9 @@ TEST_F(PrintTest, FlagsHaveWords) {
   EXPECT_EQ(last(), "%2 = atomic.i32.xor %0, %0");
   b.ternary(Op::fma, Type::f64, d, d, d, 3);
   EXPECT_EQ(last(), "%3 = fma.f64.negate_both %1, %1, %1");
-  b.toint(Type::i32, Type::f64, true, d);
+  b.toint(Type::i32, Type::f64, Rounding::to_zero, d);
   EXPECT_EQ(last(), "%4 = toint.i32.f64.to_zero %1");
-  b.fromint(Type::f32, Type::i64, a);
+  b.fromint(Type::f32, FromInteger::i64, a);
   EXPECT_EQ(last(), "%5 = fromint.f32.from64 %0");
   b.set_state(-8, a, true);
   EXPECT_EQ(last(), "set_state.execution %0, -8");

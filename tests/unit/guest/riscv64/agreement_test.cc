@@ -23,6 +23,9 @@ struct AgreementTest : testing::Test {
   }
 };
 
+constexpr unsigned sstatus = 0x100, sepc = 0x141;
+const auto fadd = encode({.op = Opcode::fadd_d, .rd = 1, .rs1 = 1, .rs2 = 1, .rm = 7});
+
 // A guest must not read or write the host's memory: an address whose page and low bits are those of a TLB entry that
 // holds nothing.
 TEST_F(AgreementTest, NoAddressMatchesAnEmptyTlbEntry) {
@@ -56,7 +59,6 @@ TEST_F(AgreementTest, InterruptsComeBetweenEnablingAndDisabling) {
   s.privilege = std::uint8_t(Privilege::supervisor);
   s.mideleg = s.mie = s.mip = 1 << interrupt::ssi;
   s.stvec = s_handler;
-  constexpr unsigned sstatus = 0x100;
   run({nop(), csr(Opcode::csrrsi, 5, sstatus, 2), csr(Opcode::csrrci, 6, sstatus, 2)});
   EXPECT_EQ(s.scause, interrupt_flag | interrupt::ssi);
   EXPECT_EQ(s.sepc, code + 8);
@@ -159,6 +161,159 @@ TEST_F(AgreementTest, CopiesOutliveWhatTheInterpreterWrites) {
     EXPECT_EQ(b.x(13), 8u);
     EXPECT_EQ(b.x(14), 1u);
   }
+}
+
+// A system call and the way back, as Linux does it: what the next trap or the signal handler looks at must be right.
+TEST_F(AgreementTest, SystemCallsEnterAndLeaveTheSupervisor) {
+  s.medeleg = 1 << int(Cause::ecall_from_user);
+  s.stvec = s_handler;
+  s.privilege = std::uint8_t(Privilege::user);
+  s.mstatus |= status::fs | status::sd | status::sie;
+  s.stval = 1;
+  b.x(6) = status::sum | status::fs;
+  b.put(s_handler,
+        {csr(Opcode::csrrw, 7, sstatus, 0), csr(Opcode::csrrw, 0, sstatus, 7), csr(Opcode::csrrc, 8, sstatus, 6),
+         csr(Opcode::csrrs, 9, sepc, 0), i(Opcode::addi, 9, 9, 4), csr(Opcode::csrrs, 10, sstatus, 0),
+         csr(Opcode::csrrw, 0, sstatus, 8), csr(Opcode::csrrw, 0, sepc, 9), plain(Opcode::sret)});
+  run({nop(), plain(Opcode::ecall), fadd, i(Opcode::addi, 5, 5, 1)});
+  EXPECT_EQ(b.x(5), 1u);
+  EXPECT_EQ(b.x(8), status::uxl64 | status::spie | status::fs | status::sd);
+  EXPECT_EQ(b.x(10), status::uxl64 | status::spie);
+  EXPECT_EQ(s.scause, U64(Cause::ecall_from_user));
+  EXPECT_EQ(s.stval, 0u);
+  EXPECT_EQ(s.pc, code + 16);
+  EXPECT_EQ(s.privilege, unsigned(Privilege::user));
+  EXPECT_EQ(s.mstatus, status::uxl64 | status::sxl64 | status::spie | status::sie | status::fs | status::sd);
+  EXPECT_EQ(s.unretired, 1u);
+  EXPECT_EQ(b.hart().counters().exceptions, 1u);
+  EXPECT_EQ(b.hart().steps(), 500u);
+  for (const auto op : {Opcode::ecall, Opcode::sret, Opcode::csrrw, Opcode::csrrs, Opcode::fadd_d}) {
+    EXPECT_EQ(b.hart().counters().interpreted[std::size_t(op)], 0u) << unsigned(op);
+  }
+}
+
+// What is not delegated goes to M-mode, and a kernel may have SRET trap.
+TEST_F(AgreementTest, SystemCallsAndReturnsThatTheMachineWants) {
+  s.privilege = std::uint8_t(Privilege::user);
+  run({nop(), plain(Opcode::ecall)});
+  EXPECT_EQ(s.mcause, U64(Cause::ecall_from_user));
+  EXPECT_EQ(s.mepc, code + 4);
+  EXPECT_EQ(s.privilege, unsigned(Privilege::machine));
+  s.privilege = std::uint8_t(Privilege::supervisor);
+  s.mstatus |= status::tsr;
+  run({nop(), nop(), plain(Opcode::sret), nop()});
+  EXPECT_EQ(s.mcause, U64(Cause::illegal_instruction));
+  EXPECT_EQ(s.mepc, code + 8);
+  EXPECT_EQ(b.hart().steps(), 1000u);
+}
+
+// Going back to user code enables the supervisor's interrupts: one that waited comes before the first instruction.
+TEST_F(AgreementTest, AReturnIsFollowedByTheInterruptThatWaited) {
+  s.privilege = std::uint8_t(Privilege::supervisor);
+  s.mideleg = s.mie = s.mip = 1 << interrupt::ssi;
+  s.stvec = s_handler;
+  s.sepc = code + 0x100;
+  b.put(code + 0x100, {jump(0)});
+  run({nop(), plain(Opcode::sret)});
+  EXPECT_EQ(s.scause, interrupt_flag | interrupt::ssi);
+  EXPECT_EQ(s.sepc, code + 0x100);
+  EXPECT_EQ(s.mstatus & status::spp, 0u);
+}
+
+// A kernel that turns floating point off must get the trap of the next instruction, in whatever way it did.
+TEST_F(AgreementTest, FloatingPointThatIsOffTraps) {
+  constexpr std::uint32_t lui_fs = 0x000063b7;  // lui x7, 6
+  for (const auto& off :
+       {Program{lui_fs, csr(Opcode::csrrc, 5, sstatus, 7)}, Program{nop(), csr(Opcode::csrrc, 5, sstatus, 8)},
+        Program{nop(), csr(Opcode::csrrw, 5, sstatus, 0)}}) {
+    s.privilege = std::uint8_t(Privilege::supervisor);
+    s.mstatus |= status::fs | status::sd;
+    s.mcause = 0, b.x(8) = status::fs;
+    run({fadd, off[0], off[1], fadd, nop()});
+    EXPECT_EQ(s.mcause, U64(Cause::illegal_instruction));
+    EXPECT_EQ(s.mepc, code + 12);
+    EXPECT_EQ(s.mstatus & (status::fs | status::sd), 0u);
+    EXPECT_NE(b.x(5) & status::sd, 0u);
+  }
+}
+
+// SUM by a register: a kernel must reach the user's page between the two, and not behind.
+TEST_F(AgreementTest, AccessToTheUserEndsWhereTheKernelSays) {
+  Pages pages(b);
+  constexpr U64 user_page = 0x4000'0000;
+  pages.map(user_page, data, pte::v | pte::r | pte::w | pte::u | pte::a | pte::d);
+  pages.map(code, code);
+  b.poke(data, 99);
+  b.x(6) = user_page, b.x(7) = status::sum;
+  s.privilege = std::uint8_t(Privilege::supervisor);
+  run({csr(Opcode::csrrs, 0, sstatus, 7), load(Opcode::ld, 8, 0, 6), csr(Opcode::csrrc, 9, sstatus, 7),
+       load(Opcode::ld, 10, 0, 6)});
+  EXPECT_EQ(b.x(8), 99u);
+  EXPECT_NE(b.x(9) & status::sum, 0u);
+  EXPECT_EQ(s.mcause, U64(Cause::load_page_fault));
+  EXPECT_EQ(s.mepc, code + 12);
+}
+
+// An SC with no LR before it, by which kernels end a reservation: it must fail, and still be an access.
+TEST_F(AgreementTest, AnScAloneFailsAndMayFault) {
+  Pages pages(b);
+  constexpr U64 read_only = 0x4000'0000;
+  pages.map(data, data), pages.map(code, code), pages.map(read_only, data, pte::v | pte::r | pte::a);
+  const auto sc = [](Reg base) { return amo(Opcode::sc_d, 5, 6, base); };
+  b.poke(data, 99);
+  b.x(6) = 7, b.x(7) = data, b.x(8) = data + 4, b.x(9) = read_only;
+  for (const Reg base : {7, 8, 9}) {
+    s.privilege = std::uint8_t(Privilege::supervisor);
+    b.x(5) = 5, s.mcause = 0;
+    run({store(Opcode::sd, 6, 8, 7), nop(), sc(base), i(Opcode::addi, 10, 5, 0)});
+    EXPECT_EQ(s.mcause, U64(base == 7   ? Cause::instruction_misaligned  // 0: there was none
+                            : base == 8 ? Cause::store_misaligned
+                                        : Cause::store_page_fault));
+    EXPECT_EQ(b.x(5), base == 7 ? 1u : 5u);
+    EXPECT_EQ(b.peek(data), 99u);
+    if (base == 7) EXPECT_EQ(b.hart().counters().interpreted[std::size_t(Opcode::sc_d)], 0u);
+  }
+}
+
+// Products without carries: checksums and AES-GCM are made of them.
+TEST_F(AgreementTest, CarrylessProducts) {
+  b.x(6) = 0x8000'0000'0000'0003, b.x(7) = 0xc000'0000'0000'0001;
+  run({nop(), r(Opcode::clmul, 8, 6, 7), r(Opcode::clmulh, 9, 6, 7), r(Opcode::clmulr, 6, 6, 7)});
+  EXPECT_EQ(b.x(8), 0xc000'0000'0000'0003u);
+  EXPECT_EQ(b.x(9), 0x6000'0000'0000'0001u);
+  EXPECT_EQ(b.x(6), 0xc000'0000'0000'0003u);
+  for (const auto op : {Opcode::clmul, Opcode::clmulh, Opcode::clmulr})
+    EXPECT_EQ(b.hart().counters().interpreted[std::size_t(op)], 0u);
+}
+
+// Programs ask for the time all the time: it must go on, and a kernel may still forbid it.
+TEST_F(AgreementTest, TimeIsReadByWhoMayAndGoesOn) {
+  constexpr unsigned time = 0xc01;
+  const Program program = {csr(Opcode::csrrs, 5, time, 0), i(Opcode::addi, 7, 0, 1), csr(Opcode::csrrs, 6, time, 0),
+                           jump(-4)};
+  b.now = 1000;
+  b.time = {.enabled = ir::TimeFormula::on, .origin = 0, .rate = ~0ULL, .base = 0, .offset = 2000};
+  for (const auto privilege : {Privilege::machine, Privilege::supervisor, Privilege::user})
+    for (unsigned enabled = 0; enabled < 4; enabled++) {
+      s.privilege = std::uint8_t(privilege);
+      s.mcounteren = enabled & 1 ? 2 : ~2ULL, s.scounteren = enabled & 2 ? 2 : ~2ULL;
+      s.mcause = 0, b.x(5) = b.x(6) = 0;
+      run(program);
+      const bool allowed =
+          privilege == Privilege::machine || enabled == 3 || (privilege == Privilege::supervisor && (enabled & 1));
+      EXPECT_EQ(s.mcause, allowed ? 0 : U64(Cause::illegal_instruction));
+      if (!allowed) continue;
+      EXPECT_GE(b.x(5), 1000u);
+      EXPECT_GE(b.x(6), b.x(5));
+#ifdef DOPPEL_BENCH_ENGINE
+      EXPECT_GT(b.x(5), 2000u);
+      EXPECT_GT(b.x(6), b.x(5));
+#endif
+    }
+  b.time = {};
+  s.privilege = std::uint8_t(Privilege::machine);
+  run(program);
+  EXPECT_EQ(b.x(5), 1000u);
 }
 
 }  // namespace

@@ -183,6 +183,7 @@ class Bench : public HartEnvironment, public MmioDoor {
   }
 
   std::atomic<U64> now = 0;
+  ir::TimeFormula time;  // where it is on, harts may compute the time by it
   std::atomic<unsigned> wakes = 0;
   std::function<void(Hart&)> on_call;
   std::function<std::optional<U64>(U64 address, unsigned size)> on_read;
@@ -190,6 +191,7 @@ class Bench : public HartEnvironment, public MmioDoor {
 
   // HartEnvironment
   U64 ticks(const Hart&) override { return now; }
+  void tell_time(ir::TimeFormula& out) override { out = time; }
   void supervisor_call(Hart& hart) override {
     if (on_call) on_call(hart);
   }
