@@ -76,24 +76,17 @@ Result<void> Engine::attach(Hart& hart) {
 void Engine::execute(Hart& hart) {
   const auto longest = optimizer_ ? riscv64::longest_in_region : riscv64::longest_translation;
   auto& e = hart.execution();
+  const void* code = nullptr;  // for the hart's pc, where that is known
   while (hart.budget() > 0 && !hart.attention()) {
-    if (hart.take_fence()) fence(hart);
+    if (hart.take_fence()) fence(hart), code = nullptr;
+    if (!code) code = hart.code_at(hart.state().pc);
+    if (!code) code = at_pc(hart);
+    if (!code) continue;
     const auto pc = hart.state().pc;
-    const auto* code = hart.code_at(pc);
-    if (!code) {
-      const auto* translation = at_pc(hart);
-      if (!translation) continue;
-      if (translation->guest_count > hart.budget()) {
-        if (!hart.exact_budget()) return;
-        hart.interpret(hart.budget());
-        continue;
-      }
-      code = translation->code;
-    }
     const auto before = hart.budget();
-    enter(hart, code);
+    enter(hart, std::exchange(code, nullptr));
     if (e.exit == ir::Exit::link) {
-      link(hart);
+      code = link(hart);
     } else if (hart.budget() < longest && !hart.attention()) {
       if (optimizer_) sample(hart);
       if (!hart.exact_budget()) return;
@@ -103,36 +96,27 @@ void Engine::execute(Hart& hart) {
   }
 }
 
-Engine::Translation* Engine::at_pc(Hart& hart) {
+const std::byte* Engine::at_pc(Hart& hart) {
   hart.counters().dispatches++;
   Key key{.physical = 0, .behind = 0, .mode = hart.translation_mode()};
   if (!hart.find_code(key.physical, key.behind)) return nullptr;
-  auto* translation = find(hart, key);
-  if (!translation)
-    hart.interpret(1);
+  const auto* code = find(hart, key);
+  if (code)
+    hart.set_code_at(hart.state().pc, code, key.behind != 0);
   else
-    hart.set_code_at(hart.state().pc, translation->code, key.behind != 0);
-  return translation;
+    hart.interpret(1);
+  return code;
 }
 
-Engine::Translation* Engine::look_up(const Key& key) const {
-  for (auto slot = key.hash() % table_.size();; slot = (slot + 1) % table_.size()) {
-    auto* translation = table_[slot].load(std::memory_order_acquire);
-    if (!translation) return nullptr;
-    if (translation != gone() && translation->key == key) return translation;
-  }
+Translation* Engine::look_up(const Key& key) const {
+  const auto* code = table_.find(key, translations_);
+  return code ? &translations_.of(code) : nullptr;
 }
 
-void Engine::insert(Translation* translation) {
-  auto slot = translation->key.hash() % table_.size();
-  while (table_[slot].load(std::memory_order_relaxed)) slot = (slot + 1) % table_.size();
-  table_[slot].store(translation, std::memory_order_release);
-  table_used_++;
-}
-
-Engine::Translation* Engine::find(Hart& hart, const Key& key) {
-  if (auto* found = look_up(key)) return found;
-  return make(hart, key);
+const std::byte* Engine::find(Hart& hart, const Key& key) {
+  if (const auto* code = table_.find(key, translations_)) return code;
+  const auto* made = make(hart, key);
+  return made ? made->code : nullptr;
 }
 
 /// Sees to it that writes to the page are noticed.
@@ -176,39 +160,36 @@ bool Engine::translate(const Key& key, std::span<const std::byte> bytes) {
   return true;
 }
 
-Engine::Translation* Engine::make(Hart& hart, const Key& key) {
+Translation* Engine::make(Hart& hart, const Key& key) {
   mark_page(hart, key.physical);
   if (key.behind) mark_page(hart, key.behind);
   std::unique_lock guard(lock_);
   if (auto* found = look_up(key)) return found;
   const auto bytes = copy_of(key);
   if (!translate(key, bytes)) return nullptr;
-  const auto* code = table_used_ < table_.size() / 2 ? code_->add(generated_.bytes) : nullptr;
+  const auto* code = code_->add(generated_.bytes);
   if (!code) {
     guard.unlock();
     flush(hart);
-    return find(hart, key);
+    return make(hart, key);
   }
-  auto translation = std::make_unique<Translation>();
-  auto& t = *translation;
-  t.code = code;
-  t.key = key;
+  auto& t = record(key, code, generated_, ir_.begin, bytes.subspan(ir_.begin, ir_.end - ir_.begin));
   t.guest_count = ir_.guest_count;
-  t.source_offset = ir_.begin;
-  t.source.assign(bytes.begin() + ir_.begin, bytes.begin() + ir_.end);
-  t.links = generated_.links;
-  for (std::uint32_t n = 0; n < t.links.size(); n++) sites_[code + t.links[n].stub_return] = {&t, n};
-  for (const auto address : {key.physical, key.behind}) {
-    if (address == 0) continue;
-    pages_[address & ~page_mask].push_back(&t);
-    // Written to meanwhile: the next fence must look at it.
-    if (!memory_.holds_code(address)) memory_.add_written_code(address);
-  }
-  counters_.code_bytes += generated_.bytes.size();
-  translations_[&t] = std::move(translation);
-  insert(&t);
+  table_.add(key, code);
   if (!observers_.empty() && !ir_.instructions.empty()) tell_observers(hart, t);
   return &t;
+}
+
+/// What is known of code that is in its place now; not yet that it is to be found by its key.
+Translation& Engine::record(const Key& key, const std::byte* code, const fast::GeneratedCode& generated,
+                            std::uint16_t source_offset, std::span<const std::byte> source) {
+  auto& t = translations_.add(key, {code, generated.bytes.size()}, generated.links, source);
+  t.source_offset = source_offset;
+  // Written to meanwhile: the next fence must look at it.
+  for (const auto address : {key.physical, key.behind})
+    if (address != 0 && !memory_.holds_code(address)) memory_.add_written_code(address);
+  counters_.code_bytes += generated.bytes.size();
+  return t;
 }
 
 void Engine::observe(std::unique_ptr<TranslationObserver> observer) {
@@ -229,34 +210,35 @@ void Engine::tell_observers(const Hart& hart, const Translation& translation) {
 }
 
 /// The jump that the hart came back from may go on directly: finds where, and makes it so.
-void Engine::link(Hart& hart) {
+const std::byte* Engine::link(Hart& hart) {
   const auto& e = hart.execution();
+  TranslationLink* link;
   Key key;
   std::uint64_t flushes;
   {
     std::lock_guard guard(lock_);
-    const auto found = sites_.find(e.link);
-    if (found == sites_.end()) return;  // cannot be
-    const auto& from = *found->second.from;
-    const auto offset = from.links[found->second.index].target;
-    hart.state().pc = e.page + offset;
-    key = {.physical = (from.key.physical & ~page_mask) + offset, .behind = 0, .mode = from.key.mode};
-    key.mode.separate_checks = from.links[found->second.index].separate;
+    // What a stub leaves is behind it, and may be behind all of the code.
+    const auto* from = translations_.at(static_cast<const std::byte*>(e.link) - 1);
+    link = from->link_returning_to(e.link);
+    hart.state().pc = e.page + link->site.target;
+    key = {.physical = from->key.first_page() + link->site.target, .behind = 0, .mode = from->key.mode};
+    key.mode.separate_checks = link->site.separate;
     flushes = counters_.flushes;
   }
-  auto* target = find(hart, key);
+  const auto* code = find(hart, key);
   std::lock_guard guard(lock_);
-  // After a flush there may be another jump at that address.
-  const auto found = sites_.find(e.link);
-  if (!target || flushes != counters_.flushes || found == sites_.end()) return;
-  const auto& from = *found->second.from;
-  patch(from.code, from.links[found->second.index], target->code);
-  target->incoming.push_back(static_cast<const std::byte*>(e.link));
+  // After a flush there is nothing to link, and another hart may have come by.
+  if (!code || flushes != counters_.flushes || link->to) return code;
+  auto& target = translations_.of(code);
+  patch(*link, code);
+  link->to = &target;
+  link->next = std::exchange(target.incoming, link);
   counters_.links++;
+  return code;
 }
 
-void Engine::patch(const std::byte* code, const fast::LinkSite& site, const std::byte* target) {
-  const auto* at = code + site.displacement;
+void Engine::patch(const TranslationLink& link, const std::byte* target) {
+  const auto* at = link.from->code + link.site.displacement;
   code_->patch(at, std::int32_t(target - (at + 4)));
 }
 
@@ -265,10 +247,11 @@ void Engine::fence(Hart& hart) {
   if (!memory_.any_written_code()) return;
   hart.environment().exclusive(hart, [&] {
     std::lock_guard guard(lock_);
+    table_.drop_old();
     bool changed = false;
     for (const auto page : memory_.take_written_code()) {
       check_page(page, changed);
-      if (!pages_.contains(page)) continue;
+      if (!translations_.first_of(page)) continue;
       memory_.mark_code(page);
       for (const auto& other : hart.environment().harts()) other->forbid_stores(page);
     }
@@ -278,44 +261,31 @@ void Engine::fence(Hart& hart) {
 }
 
 void Engine::check_page(std::uint64_t page, bool& changed) {
-  const auto found = pages_.find(page);
-  if (found == pages_.end()) return;
-  const auto list = found->second;
-  for (auto* t : list) {
+  for (auto *t = translations_.first_of(page), *next = t; t; t = next) {
+    next = Translations::next(*t, page);
     const auto bytes = bytes_of(t->key).subspan(t->source_offset, t->source.size());
     if (std::ranges::equal(bytes, t->source)) continue;
-    forget(t);
+    forget(*t);
     changed = true;
   }
 }
 
 /// Nothing leads to it any more; a hart may still be in it.
-void Engine::forget(Translation* translation) {
+void Engine::forget(Translation& translation) {
   counters_.invalidated++;
-  for (const auto* back : translation->incoming) {
-    const auto site = sites_.find(back);
-    if (site == sites_.end()) continue;
-    const auto& from = *site->second.from;
-    const auto& jump = from.links[site->second.index];
-    patch(from.code, jump, from.code + jump.stub);
+  translation.forgotten = true;
+  for (auto* link = std::exchange(translation.incoming, nullptr); link; link = std::exchange(link->next, nullptr)) {
+    patch(*link, link->from->code + link->site.stub);
+    link->to = nullptr;
   }
-  for (const auto& jump : translation->links) sites_.erase(translation->code + jump.stub_return);
-  for (const auto address : {translation->key.physical, translation->key.behind}) {
-    const auto list = pages_.find(address & ~page_mask);
-    if (list == pages_.end()) continue;
-    std::erase(list->second, translation);
-    if (list->second.empty()) pages_.erase(list);
-  }
-  if (translation->is_region) {
+  translations_.remove_from_pages(translation);
+  if (translation.is_region) {
     // Its entry jumps here no more, unless that went first.
-    const auto* entry = look_up(translation->key);
-    if (entry && entry->code == translation->entry_code) code_->replace(entry->code, translation->entry_before);
+    const auto* entry = look_up(translation.key);
+    if (entry && entry->code == translation.entry_code) code_->replace(entry->code, translation.entry_before);
   } else {
-    auto slot = translation->key.hash() % table_.size();
-    while (table_[slot].load(std::memory_order_relaxed) != translation) slot = (slot + 1) % table_.size();
-    table_[slot].store(gone(), std::memory_order_release);
+    table_.remove(translation.key, translation.code);
   }
-  translations_.erase(translation);
 }
 
 /// The memory for code is full: all of it goes. A hart that waits inside the interpreter for its turn comes back to
@@ -326,10 +296,7 @@ void Engine::flush(Hart& hart) {
     std::lock_guard guard(lock_);
     counters_.flushes++;
     counters_.code_bytes = 0;
-    for (auto& slot : table_) slot.store(nullptr, std::memory_order_relaxed);
-    table_used_ = 0;
-    sites_.clear();
-    pages_.clear();
+    table_.clear();
     translations_.clear();
     asked_.clear();
     memory_.take_written_code();

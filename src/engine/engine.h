@@ -1,7 +1,6 @@
 #pragma once
 // The translating engine of one machine: finds, makes, links and forgets translations, and runs harts in them.
 #include <array>
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -18,6 +17,8 @@
 #include "engine/code_store.h"
 #include "engine/optimizer.h"
 #include "engine/translation_observer.h"
+#include "engine/translation_table.h"
+#include "engine/translations.h"
 #include "guest/riscv64/hart.h"
 #include "memory/guest_memory.h"
 
@@ -58,48 +59,18 @@ class Engine final : public riscv64::Executor {
   std::optional<CodeStoreCounters> store_counters() const;
 
  private:
-  /// What a translation is found by.
-  struct Key {
-    std::uint64_t physical = 0;  // of its first byte
-    std::uint64_t behind = 0;    // of the second half of an instruction that lies on two pages, else 0
-    riscv64::TranslationMode mode;
-    std::size_t hash() const {
-      return ((physical >> 1) * 0x9e3779b97f4a7c15 ^ behind * 0xc2b2ae3d27d4eb4f ^ mode.key() << 7) >> 20;
-    }
-    bool operator==(const Key& other) const {
-      return physical == other.physical && behind == other.behind && mode.key() == other.mode.key();
-    }
-  };
-  struct Translation {
-    const std::byte* code = nullptr;
-    Key key;
-    std::uint32_t guest_count = 0;
-    std::uint32_t samples = 0;              // how often a hart was found at its begin
-    std::uint64_t entry_before = 0;         // of a region: what stood where its entry's code now jumps here,
-    const std::byte* entry_code = nullptr;  // and where that is
-    std::uint16_t source_offset = 0;        // of `source` in the page
-    bool is_region = false;
-    std::vector<std::byte> source;  // the guest's bytes that it was made from
-    std::vector<fast::LinkSite> links;
-    std::vector<const std::byte*> incoming;  // the stub returns of the jumps that are linked to it
-  };
-  struct Site {
-    Translation* from;
-    std::uint32_t index;  // in its links
-  };
+  using Key = TranslationKey;
 
   Engine(GuestMemory& memory, std::unique_ptr<CodeMemory> code)
-      : memory_(memory), code_(std::move(code)), table_(table_slots) {}
-  static constexpr std::size_t table_slots = 1 << 19;
-  /// Stands in the table where a translation was.
-  static Translation* gone() { return reinterpret_cast<Translation*>(1); }
-  /// The translation at the hart's pc, made if need be; null after the interpreter did its instruction.
-  Translation* at_pc(Hart& hart);
+      : memory_(memory), code_(std::move(code)), translations_({code_->base(), code_->size()}) {}
+  /// The code for the hart's pc, made if need be; null after the interpreter did its instruction.
+  const std::byte* at_pc(Hart& hart);
   void enter(Hart& hart, const void* code);
-  Translation* find(Hart& hart, const Key& key);
+  const std::byte* find(Hart& hart, const Key& key);
   Translation* look_up(const Key& key) const;
-  void insert(Translation* translation);
   Translation* make(Hart& hart, const Key& key);
+  Translation& record(const Key& key, const std::byte* code, const fast::GeneratedCode& generated,
+                      std::uint16_t source_offset, std::span<const std::byte> source);
   void tell_observers(const Hart& hart, const Translation& translation);
   std::span<const std::byte> bytes_of(const Key& key);
   std::span<const std::byte> copy_of(const Key& key);
@@ -107,30 +78,26 @@ class Engine final : public riscv64::Executor {
   bool find_stored(const Key& key, std::span<const std::byte> bytes);
   void store(const Key& key, std::span<const std::byte> bytes);
   void mark_page(Hart& hart, std::uint64_t physical);
-  void link(Hart& hart);
+  const std::byte* link(Hart& hart);
   void fence(Hart& hart);
   void check_page(std::uint64_t page, bool& changed);
-  void forget(Translation* translation);
+  void forget(Translation& translation);
   void flush(Hart& hart);
   // regions.cc
   void sample(Hart& hart);
   std::optional<RegionRequest> collect(const Translation& entry);
   void install(const RegionObject& object);
-  void patch(const std::byte* code, const fast::LinkSite& site, const std::byte* target);
+  void patch(const TranslationLink& link, const std::byte* target);
 
   GuestMemory& memory_;
   std::unique_ptr<CodeMemory> code_;
   std::unique_ptr<fast::Generator> generator_;
   fast::Routines routines_;
   std::size_t routines_end_ = 0;
-  /// Open addressing; read without the lock, and emptied only while no hart executes.
-  std::vector<std::atomic<Translation*>> table_;
-  std::size_t table_used_ = 0;
+  TranslationTable table_;  // read without the lock
   std::array<std::byte, page_size + 2> crossing_{}, copied_{};
   std::mutex lock_;  // guards all below, writing above, and the generator
-  std::unordered_map<const Translation*, std::unique_ptr<Translation>> translations_;
-  std::unordered_map<std::uint64_t, std::vector<Translation*>> pages_;
-  std::unordered_map<const void*, Site> sites_;  // by what their stubs leave in ExecutionState::link
+  Translations translations_;
   struct Asked {
     Key key;
     std::uint16_t begin, end;  // of the bytes in the page that it was made from

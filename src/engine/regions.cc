@@ -103,26 +103,14 @@ void Engine::install(const RegionObject& object) {
   const auto linked = fast::link_region(object, layout_);
   const auto* code = code_->add(linked.bytes);
   if (!code) return;
-  auto translation = std::make_unique<Translation>();
-  auto& t = *translation;
-  t.code = code;
-  t.key = asked.key;
+  auto& t = record(asked.key, code, linked, asked.begin, asked.source);
   t.is_region = true;
-  t.source_offset = asked.begin;
-  t.source = asked.source;
-  t.links = linked.links;
-  for (std::uint32_t n = 0; n < t.links.size(); n++) sites_[code + t.links[n].stub_return] = {&t, n};
-  const auto page = asked.key.physical & ~page_mask;
-  pages_[page].push_back(&t);
-  if (!memory_.holds_code(page)) memory_.add_written_code(page);
   t.entry_code = entry->code;
   std::memcpy(&t.entry_before, entry->code, sizeof t.entry_before);
   const auto distance = std::uint32_t(code - (entry->code + jump_bytes));
   const auto kept = t.entry_before & ~((1ULL << 8 * jump_bytes) - 1);
   code_->replace(entry->code, kept | std::uint64_t(distance) << 8 | jump_opcode);
-  translations_[&t] = std::move(translation);
   counters_.regions++;
-  counters_.code_bytes += linked.bytes.size();
 }
 
 }  // namespace doppel

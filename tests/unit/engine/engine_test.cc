@@ -117,6 +117,23 @@ TEST(Engine, CodeMemoryThatIsFullIsEmptied) {
   EXPECT_LE(b.engine_counters().code_bytes, 1u << 16);
 }
 
+// A guest that executes much code keeps all of it, as far as the memory goes: dropping it would be seconds of work.
+TEST(Engine, ManyTranslationsAreKept) {
+  Bench b;
+  constexpr unsigned blocks = 9000;
+  for (unsigned n = 0; n < blocks; n++)
+    b.put(code + n * 64, {i(Opcode::addi, 5, 5, 1), n + 1 < blocks ? jump(60) : plain(Opcode::wfi)});
+  for (unsigned round = 0; round < 2; round++) {
+    b.state().pc = code;
+    b.state().waiting = 0;
+    b.hart().restore();
+    EXPECT_EQ(b.run(1'000'000), Hart::Stop::waiting);
+  }
+  EXPECT_EQ(b.x(5), 2u * blocks);
+  EXPECT_EQ(b.engine_counters().translations, blocks);
+  EXPECT_EQ(b.engine_counters().flushes, 0u);
+}
+
 // A user program must not end the machine by what it has between an LR and its SC.
 TEST(Engine, TheInterpreterMayExecuteBetweenAnLrAndItsSc) {
   Bench b;
