@@ -1,6 +1,8 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <cstring>
+#include <utility>
 
 #include "ir/passes/passes.h"
 #include "memory/racing_copy.h"
@@ -26,6 +28,10 @@ GuestLayout layout_of(Hart& hart) {
   layout.execution = std::int32_t(hart.execution_offset());
   return layout;
 }
+
+/// call rel32 (SDM volume 2A).
+constexpr std::uint64_t call_opcode = 0xe8;
+constexpr unsigned call_bytes = 5;
 
 template <bool (Hart::*function)()>
 std::uint64_t call(void* owner) {
@@ -87,6 +93,8 @@ void Engine::execute(Hart& hart) {
     enter(hart, std::exchange(code, nullptr));
     if (e.exit == ir::Exit::link) {
       code = link(hart);
+    } else if (e.exit == ir::Exit::forgotten) {
+      code = renew(hart);
     } else if (hart.budget() < longest && !hart.attention()) {
       if (optimizer_) sample(hart);
       if (!hart.exact_budget()) return;
@@ -237,6 +245,17 @@ const std::byte* Engine::link(Hart& hart) {
   return code;
 }
 
+/// The jump cache led to code that was forgotten: finding what is there now puts that in its place.
+const std::byte* Engine::renew(Hart& hart) {
+  const auto& e = hart.execution();
+  {
+    std::lock_guard guard(lock_);
+    const auto* from = translations_.at(static_cast<const std::byte*>(e.link) - 1);
+    hart.state().pc = e.page + (from->key.physical & page_mask);
+  }
+  return at_pc(hart);
+}
+
 void Engine::patch(const TranslationLink& link, const std::byte* target) {
   const auto* at = link.from->code + link.site.displacement;
   code_->patch(at, std::int32_t(target - (at + 4)));
@@ -248,29 +267,25 @@ void Engine::fence(Hart& hart) {
   hart.environment().exclusive(hart, [&] {
     std::lock_guard guard(lock_);
     table_.drop_old();
-    bool changed = false;
     for (const auto page : memory_.take_written_code()) {
-      check_page(page, changed);
+      check_page(page);
       if (!translations_.first_of(page)) continue;
       memory_.mark_code(page);
       for (const auto& other : hart.environment().harts()) other->forbid_stores(page);
     }
-    if (changed)
-      for (const auto& other : hart.environment().harts()) other->flush_code_jumps();
   });
 }
 
-void Engine::check_page(std::uint64_t page, bool& changed) {
+void Engine::check_page(std::uint64_t page) {
   for (auto *t = translations_.first_of(page), *next = t; t; t = next) {
     next = Translations::next(*t, page);
     const auto bytes = bytes_of(t->key).subspan(t->source_offset, t->source.size());
-    if (std::ranges::equal(bytes, t->source)) continue;
-    forget(*t);
-    changed = true;
+    if (!std::ranges::equal(bytes, t->source)) forget(*t);
   }
 }
 
-/// Nothing leads to it any more; a hart may still be in it.
+/// Nothing is linked to it any more, and what leads to it otherwise, as jump caches of any hart and view do, leads to
+/// its entry, which is closed. A hart may still be in it.
 void Engine::forget(Translation& translation) {
   counters_.invalidated++;
   translation.forgotten = true;
@@ -285,7 +300,18 @@ void Engine::forget(Translation& translation) {
     if (entry && entry->code == translation.entry_code) code_->replace(entry->code, translation.entry_before);
   } else {
     table_.remove(translation.key, translation.code);
+    close_entry(translation.code);
   }
+}
+
+/// Whoever comes to a block's entry leaves for renew() from now on; the call takes the place of part of the first
+/// instruction, or of a jump to a region.
+void Engine::close_entry(const std::byte* code) {
+  std::uint64_t bytes;
+  std::memcpy(&bytes, code, sizeof bytes);
+  const auto distance = std::uint32_t(static_cast<const std::byte*>(routines_.forgotten) - (code + call_bytes));
+  const auto kept = bytes & ~((1ULL << 8 * call_bytes) - 1);
+  code_->replace(code, kept | std::uint64_t(distance) << 8 | call_opcode);
 }
 
 /// The memory for code is full: all of it goes. A hart that waits inside the interpreter for its turn comes back to

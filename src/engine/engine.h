@@ -65,6 +65,8 @@ class Engine final : public riscv64::Executor {
       : memory_(memory), code_(std::move(code)), translations_({code_->base(), code_->size()}) {}
   /// The code for the hart's pc, made if need be; null after the interpreter did its instruction.
   const std::byte* at_pc(Hart& hart);
+  /// What is to execute in place of the code that the hart came back from, as at_pc().
+  const std::byte* renew(Hart& hart);
   void enter(Hart& hart, const void* code);
   const std::byte* find(Hart& hart, const Key& key);
   Translation* look_up(const Key& key) const;
@@ -80,8 +82,9 @@ class Engine final : public riscv64::Executor {
   void mark_page(Hart& hart, std::uint64_t physical);
   const std::byte* link(Hart& hart);
   void fence(Hart& hart);
-  void check_page(std::uint64_t page, bool& changed);
+  void check_page(std::uint64_t page);
   void forget(Translation& translation);
+  void close_entry(const std::byte* code);
   void flush(Hart& hart);
   // regions.cc
   void sample(Hart& hart);

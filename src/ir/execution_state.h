@@ -30,8 +30,9 @@ constexpr unsigned code_jump_index(std::uint64_t address) { return (address >> 1
 
 /// Why translated code came back to its caller.
 enum class Exit : std::uint32_t {
-  dispatch,  // go on at the guest's pc
-  link,      // go on at the guest's pc, and the jump that `link` tells may go there directly
+  dispatch,   // go on at the guest's pc
+  link,       // go on at the guest's pc, and the jump that `link` tells may go there directly
+  forgotten,  // the code at whose entry `link` is must not execute any more: find what is to execute there now
 };
 
 /// What translated code calls and jumps to in code memory.
@@ -55,7 +56,7 @@ struct ExecutionState {
   std::uint32_t site = 0;                // its Site, packed
   std::uint64_t pending = 0;             // not 0: an interrupt waits for being enabled
   std::uint32_t bits = 0;      // encoding of an instruction that the interpreter executes; 0 when it must look
-  const void* link = nullptr;  // behind the stub that came back
+  const void* link = nullptr;  // behind the call that came back
   Exit exit = Exit::dispatch;
   std::uint32_t reserved_inline = 0;  // not 0: code did an LR or SC itself, what the hart had reserved is void
   Routines routines;

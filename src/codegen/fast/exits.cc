@@ -30,7 +30,7 @@ Generator::Side& Generator::add_side(Side::Kind kind, const Instruction& i) {
 void Generator::emit_entry(const ir::Code& code) {
   entry_ = a_.newLabel();
   a_.bind(entry_);
-  a_.long_().sub(budget, std::int32_t(code.guest_count));  // long enough for a jump to take its place
+  a_.long_().sub(budget, std::int32_t(code.guest_count));  // long enough for a jump or call to take its place
   a_.cmp(budget, DOPPEL_FIELD(layout_, limit, 8));
   static const Instruction none;
   auto& side = add_side(Side::Kind::refuse, none);

@@ -32,12 +32,12 @@ class Writer {
     return at;
   }
 
-  /// Called by the stub of a jump that is not linked.
-  std::size_t to_link() {
+  /// Called by the stub of a jump that is not linked, and by code that was forgotten.
+  std::size_t to_caller(ir::Exit exit) {
     const auto at = begin();
     a_.pop(x86::rax);
     a_.mov(DOPPEL_FIELD(layout_, link, 8), x86::rax);
-    a_.mov(DOPPEL_FIELD(layout_, exit, 4), std::uint32_t(ir::Exit::link));
+    a_.mov(DOPPEL_FIELD(layout_, exit, 4), std::uint32_t(exit));
     a_.jmp(leave_);
     return at;
   }
@@ -144,7 +144,8 @@ class Writer {
 Result<Routines> generate_routines(const GuestLayout& layout, CodeMemory& memory) {
   Writer writer(layout);
   const auto enter = writer.enter();
-  const auto to_link = writer.to_link();
+  const auto to_link = writer.to_caller(ir::Exit::link);
+  const auto forgotten = writer.to_caller(ir::Exit::forgotten);
   const auto to_dispatch = writer.to_dispatch();
   const auto slow_load = writer.call(DOPPEL_FIELD(layout, load_function, 8));
   const auto slow_store = writer.call(DOPPEL_FIELD(layout, store_function, 8));
@@ -155,6 +156,7 @@ Result<Routines> generate_routines(const GuestLayout& layout, CodeMemory& memory
   if (!base) return error("the memory for translated code is too small");
   Routines out;
   out.enter = reinterpret_cast<void (*)(void*, const void*)>(reinterpret_cast<std::uintptr_t>(base + enter));
+  out.forgotten = base + forgotten;
   out.of_code = {.to_link = base + to_link,
                  .to_dispatch = base + to_dispatch,
                  .slow_load = base + slow_load,

@@ -60,6 +60,34 @@ TEST(Engine, GuestsMayRewriteTheirCode) {
   EXPECT_EQ(b.x(5), 1000u * 999 / 2);
 }
 
+// A change is worth what it costs to translate what changed: the ways to all other code stay known, and those to what
+// changed are found again once.
+TEST(Engine, AChangeForgetsNoOtherCode) {
+  constexpr unsigned functions = 200;
+  const auto at = [](unsigned n) { return function + n * page_size; };
+  Bench b;
+  for (unsigned n = 0; n < functions; n++) {
+    b.put(at(n), {i(Opcode::addi, 5, 5, 1), i(Opcode::jalr, 0, 1, 0)});
+    b.put(code + 4 * n, {jump(int(at(n) - (code + 4 * n)), 1)});
+  }
+  b.put(code + 4 * functions, {plain(Opcode::fence_i), plain(Opcode::wfi)});
+  b.hart().restore();
+  const auto misses = [&] {
+    const auto before = b.hart().counters().dispatches;
+    b.state().pc = code;
+    b.state().waiting = 0;
+    EXPECT_EQ(b.run(1'000'000), Hart::Stop::waiting);
+    return b.hart().counters().dispatches - before;
+  };
+  EXPECT_GT(misses(), functions);
+  const auto usual = misses();
+  b.put(at(17), {i(Opcode::addi, 5, 5, 100)});
+  b.hart().flush_instructions();
+  EXPECT_LT(misses(), usual + 10);
+  EXPECT_EQ(misses(), usual);
+  EXPECT_EQ(b.x(5), functions * 4u + 2 * 99);
+}
+
 // A device that loads code into a page that held other code.
 TEST(Engine, DevicesMayWriteCode) {
   Bench b;
