@@ -67,6 +67,7 @@ Result<void> Engine::attach(Hart& hart) {
   e.load_function = &call<&Hart::slow_load>;
   e.store_function = &call<&Hart::slow_store>;
   e.interpret_function = &call<&Hart::interpret_site>;
+  e.find_function = &find_for_code;
   e.owner = &hart;
   hart.set_executor(this);
   return {};
@@ -110,10 +111,24 @@ const std::byte* Engine::at_pc(Hart& hart) {
   if (!hart.find_code(key.physical, key.behind)) return nullptr;
   const auto* code = find(hart, key);
   if (code)
-    hart.set_code_at(hart.state().pc, code, key.behind != 0);
+    hart.set_code_at(hart.state().pc, key.mode, code, key.behind != 0);
   else
     hart.interpret(1);
   return code;
+}
+
+const std::byte* Engine::known_at_pc(Hart& hart) {
+  hart.counters().jump_misses++;
+  Key key{.physical = 0, .behind = 0, .mode = hart.translation_mode()};
+  if (!hart.knows_code(key.physical)) return nullptr;
+  const auto* code = table_.find(key, translations_);
+  if (code) hart.set_code_at(hart.state().pc, key.mode, code, false);
+  return code;
+}
+
+std::uint64_t Engine::find_for_code(void* owner) {
+  auto& hart = *static_cast<Hart*>(owner);
+  return reinterpret_cast<std::uintptr_t>(static_cast<Engine*>(hart.executor())->known_at_pc(hart));
 }
 
 Translation* Engine::look_up(const Key& key) const {

@@ -65,6 +65,9 @@ class Engine final : public riscv64::Executor {
       : memory_(memory), code_(std::move(code)), translations_({code_->base(), code_->size()}) {}
   /// The code for the hart's pc, made if need be; null after the interpreter did its instruction.
   const std::byte* at_pc(Hart& hart);
+  /// The same for code that is running, where nothing need be made or looked up in the guest's tables; else null.
+  const std::byte* known_at_pc(Hart& hart);
+  static std::uint64_t find_for_code(void* owner);
   /// What is to execute in place of the code that the hart came back from, as at_pc().
   const std::byte* renew(Hart& hart);
   void enter(Hart& hart, const void* code);

@@ -39,6 +39,7 @@ enum class Exit : std::uint32_t {
 struct Routines {
   const void* to_link = nullptr;
   const void* to_dispatch = nullptr;
+  const void* to_find = nullptr;
   const void* slow_load = nullptr;
   const void* slow_store = nullptr;
   const void* interpret = nullptr;
@@ -60,7 +61,9 @@ struct ExecutionState {
   Exit exit = Exit::dispatch;
   std::uint32_t reserved_inline = 0;  // not 0: code did an LR or SC itself, what the hart had reserved is void
   Routines routines;
-  // Functions of the engine; they get `owner` and give 0 when the code must be left.
+  // Functions of the engine; they get `owner` and give 0 when the code must be left. `find_function` gives the code for
+  // the guest's pc, and touches neither MXCSR nor the budget.
+  std::uint64_t (*find_function)(void*) = [](void*) { return std::uint64_t{0}; };
   std::uint64_t (*load_function)(void*) = nullptr;
   std::uint64_t (*store_function)(void*) = nullptr;
   std::uint64_t (*interpret_function)(void*) = nullptr;

@@ -58,7 +58,7 @@ void Generator::leave_for_rax() {
   jump_through_cache(a_, layout_, x86::rax, miss);
   a_.bind(miss);
   a_.mov(x86::ptr(state, layout_.pc, 8), x86::rax);
-  a_.jmp(DOPPEL_FIELD(layout_, routines.to_dispatch, 8));
+  a_.jmp(DOPPEL_FIELD(layout_, routines.to_find, 8));
 }
 
 void Generator::emit_far_jump(std::int64_t target) {

@@ -55,6 +55,8 @@ class Writer {
       a_.mov(x86::rax, x86::ptr(state, layout_.pc, 8));
       jump_through_cache(a_, layout_, x86::rax, miss);
       a_.bind(miss);
+      a_.jmp(DOPPEL_FIELD(layout_, routines.to_find, 8));
+      return at;
     }
     a_.jmp(DOPPEL_FIELD(layout_, routines.to_dispatch, 8));
     return at;

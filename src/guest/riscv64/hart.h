@@ -64,7 +64,8 @@ struct HartConfig {
 struct HartCounters {
   std::uint64_t instructions = 0, exceptions = 0, interrupts = 0, tlb_misses = 0, tlb_flushes = 0;
   std::uint64_t blocks_decoded = 0, device_accesses = 0, waits = 0, watched_reservations = 0;
-  std::uint64_t dispatches = 0;  // of translated code, that the code itself did not know the way to
+  std::uint64_t jump_misses = 0;  // of translated code's jump caches
+  std::uint64_t dispatches = 0;   // of translated code that was left, because the way on was not known or not made yet
   /// Of the instructions, those that an executor left to the interpreter, by Opcode.
   std::array<std::uint64_t, std::size_t(Opcode::count)> interpreted{};
 };
@@ -145,6 +146,7 @@ class Hart {
   // ---- What an executor needs (translated.cc). ----
   /// Executes by `executor`, which must outlive the hart's runs, from now on; null is the interpreter.
   void set_executor(Executor* executor) { executor_ = executor; }
+  Executor* executor() const { return executor_; }
   ir::ExecutionState& execution() { return execution_; }
   /// From state() to execution(), in bytes; the same in every hart.
   std::ptrdiff_t execution_offset() const {
@@ -162,6 +164,12 @@ class Hart {
   /// Where the code at state().pc is, and where the second half of an instruction that lies on two pages (else 0), when
   /// the pages may be fetched from as a whole. Otherwise false: executes one instruction, or takes the trap.
   bool find_code(std::uint64_t& physical, std::uint64_t& behind);
+  /// The same where it takes no more than a look, else false; nothing happens.
+  bool knows_code(std::uint64_t& physical) const {
+    const auto pc = state_.pc;
+    physical = (fetch_->physical_at(pc) & ~page_mask) | (pc & page_mask);
+    return fetch_->at(pc).fetch == (pc & ~page_mask) && (pc & page_mask) != page_size - 2;
+  }
   /// Executes `count` instructions by the interpreter, fewer when one traps.
   void interpret(std::uint64_t count);
   /// Before translated code is entered and behind it.
@@ -180,9 +188,9 @@ class Hart {
     const auto& jump = code_view_->code[translation_mode().jump_key()].at(pc);
     return jump.address == pc ? jump.code : nullptr;
   }
-  /// After find_code(): that code is there.
-  void set_code_at(std::uint64_t pc, const void* code, bool crosses) {
-    auto& jumps = code_view_->code[translation_mode().jump_key()];
+  /// After find_code() or knows_code(), in the present mode: that code is there.
+  void set_code_at(std::uint64_t pc, TranslationMode mode, const void* code, bool crosses) {
+    auto& jumps = code_view_->code[mode.jump_key()];
     jumps.add(pc, code, unsigned(fetch_->physical_at(pc) & page_mask));
     if (crosses) jumps.depends_on(pc + 2, unsigned(fetch_->physical_at(pc + 2) & page_mask));
   }

@@ -73,11 +73,11 @@ TEST(Engine, AChangeForgetsNoOtherCode) {
   b.put(code + 4 * functions, {plain(Opcode::fence_i), plain(Opcode::wfi)});
   b.hart().restore();
   const auto misses = [&] {
-    const auto before = b.hart().counters().dispatches;
+    const auto before = b.hart().counters().dispatches + b.hart().counters().jump_misses;
     b.state().pc = code;
     b.state().waiting = 0;
     EXPECT_EQ(b.run(1'000'000), Hart::Stop::waiting);
-    return b.hart().counters().dispatches - before;
+    return b.hart().counters().dispatches + b.hart().counters().jump_misses - before;
   };
   EXPECT_GT(misses(), functions);
   const auto usual = misses();
@@ -86,6 +86,28 @@ TEST(Engine, AChangeForgetsNoOtherCode) {
   EXPECT_LT(misses(), usual + 10);
   EXPECT_EQ(misses(), usual);
   EXPECT_EQ(b.x(5), functions * 4u + 2 * 99);
+}
+
+// Two functions that share a place in the jump cache and are called in turn: known code is gone on to without a way
+// out.
+TEST(Engine, KnownCodeIsFoundWithoutLeaving) {
+  constexpr unsigned times = 1000;
+  auto other = function + page_size;
+  while (ir::code_jump_index(other) != ir::code_jump_index(function)) other += 4;
+  ASSERT_LT(other, code + (1 << 20));
+  Bench b;
+  const auto call = [](U64 from, U64 to) { return jump(int(to - from), 1); };
+  b.put(code, {call(code, function), call(code + 4, other), i(Opcode::addi, 20, 20, -1),
+               branch(Opcode::bne, 20, 0, -12), plain(Opcode::wfi)});
+  b.put(function, {i(Opcode::addi, 5, 5, 1), i(Opcode::jalr, 0, 1, 0)});
+  b.put(other, {i(Opcode::addi, 5, 5, 3), i(Opcode::jalr, 0, 1, 0)});
+  b.x(20) = times;
+  b.state().pc = code;
+  b.hart().restore();
+  EXPECT_EQ(b.run(1'000'000), Hart::Stop::waiting);
+  EXPECT_EQ(b.x(5), 4u * times);
+  EXPECT_GE(b.hart().counters().jump_misses, 2u * times - 2);
+  EXPECT_LT(b.hart().counters().dispatches, 20u);
 }
 
 // A device that loads code into a page that held other code.
