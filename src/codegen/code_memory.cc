@@ -6,11 +6,6 @@
 #include <cstring>
 
 namespace doppel {
-namespace {
-
-constexpr std::size_t alignment = 16;
-
-}  // namespace
 
 Result<std::unique_ptr<CodeMemory>> CodeMemory::create(std::size_t bytes) {
   const auto failed = [&](const char* what) {

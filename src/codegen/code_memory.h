@@ -12,6 +12,7 @@ namespace doppel {
 
 class CodeMemory {
  public:
+  static constexpr std::size_t alignment = 16;  // of what is added
   /// `bytes` are reserved and become resident as they are used. Fails with a sentence.
   static Result<std::unique_ptr<CodeMemory>> create(std::size_t bytes);
   ~CodeMemory();

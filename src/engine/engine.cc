@@ -1,6 +1,8 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <cstring>
+#include <utility>
 
 #include "ir/passes/passes.h"
 #include "memory/racing_copy.h"
@@ -27,6 +29,10 @@ GuestLayout layout_of(Hart& hart) {
   return layout;
 }
 
+/// call rel32 (SDM volume 2A).
+constexpr std::uint64_t call_opcode = 0xe8;
+constexpr unsigned call_bytes = 5;
+
 template <bool (Hart::*function)()>
 std::uint64_t call(void* owner) {
   return (static_cast<Hart*>(owner)->*function)();
@@ -36,14 +42,12 @@ std::uint64_t call(void* owner) {
 
 bool Engine::supported() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
-         __builtin_cpu_supports("fma") && __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("lzcnt") &&
-         __builtin_cpu_supports("pclmul");
+         __builtin_cpu_supports("fma") && __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("lzcnt");
 }
 
 Result<std::unique_ptr<Engine>> Engine::create(GuestMemory& memory, std::size_t code_bytes) {
   if (!supported())
-    return error(
-        "this host's processor lacks what translated code needs (AVX2, BMI, FMA, PCLMULQDQ): use --engine interpreter");
+    return error("this host's processor lacks what translated code needs (AVX2, BMI, FMA): use --engine interpreter");
   auto code = CodeMemory::create(code_bytes);
   if (!code) return code.failure();
   return std::unique_ptr<Engine>(new Engine(memory, std::move(*code)));
@@ -63,13 +67,14 @@ Result<void> Engine::attach(Hart& hart) {
   e.load_function = &call<&Hart::slow_load>;
   e.store_function = &call<&Hart::slow_store>;
   e.interpret_function = &call<&Hart::interpret_site>;
+  e.find_function = &find_for_code;
   e.refill_function = &call<&Hart::refill>;
   e.check_function = &check_path;
-  e.owner = &hart;
   wanted_.resize(std::max<std::size_t>(wanted_.size(), hart.id() + 1), 1);
   checks_.resize(wanted_.size());
   checks_[hart.id()] = std::make_unique<std::array<ir::PathCheck, ir::path_checks>>();
   e.checks = checks_[hart.id()]->data();
+  e.owner = &hart;
   hart.set_executor(this);
   return {};
 }
@@ -84,34 +89,23 @@ Result<void> Engine::attach(Hart& hart) {
 void Engine::execute(Hart& hart) {
   const auto longest = optimizer_ ? riscv64::longest_path : riscv64::longest_translation;
   auto& e = hart.execution();
+  const void* code = nullptr;  // for the hart's pc, where that is known
   while (hart.budget() > 0 && !hart.attention()) {
-    if (hart.take_fence()) fence(hart);
+    if (hart.take_fence()) fence(hart), code = nullptr;
+    if (!code) code = hart.code_at(hart.state().pc);
+    if (!code) code = at_pc(hart);
+    if (!code) continue;
     const auto pc = hart.state().pc;
-    if (optimizer_ && wanted_[hart.id()] == pc && (hart.budget() > riscv64::longest_path || hot_ == 0)) {
-      record(hart);
+    const auto before = hart.budget();
+    if (optimizer_ && record_at(hart, pc)) {
+      code = nullptr;
       continue;
     }
-    const auto* code = hart.code_at(pc);
-    if (!code) {
-      const auto* translation = at_pc(hart);
-      if (!translation) continue;
-      if (optimizer_ && hot_ == 0 && !translation->has_path) {
-        const auto before = hart.budget();
-        record(hart);  // for tests: whatever is reached
-        if (hart.budget() != before) continue;
-      }
-      if (translation->guest_count > hart.budget()) {
-        if (!hart.exact_budget()) return;
-        hart.interpret(hart.budget());
-        continue;
-      }
-      code = translation->code;
-    }
-    const auto before = hart.budget();
-    enter(hart, code);
-    if (std::int64_t(hart.budget()) < 0) { fprintf(stderr, "code %p pc %lx before %ld after %ld now %lx exit %d link %p\n", code, pc, before, hart.budget(), hart.state().pc, int(e.exit), e.link); for (auto& [a,t]: translations_) if (t->is_path || t->code==code) { fprintf(stderr, "%s %p phys %lx count %u\n", t->is_path?"path":"block", t->code, t->key.physical, t->guest_count); } __builtin_trap(); }
+    enter(hart, std::exchange(code, nullptr));
     if (e.exit == ir::Exit::link) {
-      link(hart);
+      code = link(hart);
+    } else if (e.exit == ir::Exit::forgotten) {
+      code = renew(hart);
     } else if (hart.budget() < longest && !hart.attention()) {
       if (optimizer_ && hart.budget() > 0) sample(hart);
       if (!hart.exact_budget()) return;
@@ -121,36 +115,42 @@ void Engine::execute(Hart& hart) {
   }
 }
 
-Engine::Translation* Engine::at_pc(Hart& hart) {
+const std::byte* Engine::at_pc(Hart& hart) {
   hart.counters().dispatches++;
   Key key{.physical = 0, .behind = 0, .mode = hart.translation_mode()};
   if (!hart.find_code(key.physical, key.behind)) return nullptr;
-  auto* translation = find(hart, key);
-  if (!translation)
-    hart.interpret(1);
+  const auto* code = find(hart, key);
+  if (code)
+    hart.set_code_at(hart.state().pc, key.mode, code, key.behind != 0);
   else
-    hart.set_code_at(hart.state().pc, translation->code, key.behind != 0);
-  return translation;
+    hart.interpret(1);
+  return code;
 }
 
-Engine::Translation* Engine::look_up(const Key& key) const {
-  for (auto slot = key.hash() % table_.size();; slot = (slot + 1) % table_.size()) {
-    auto* translation = table_[slot].load(std::memory_order_acquire);
-    if (!translation) return nullptr;
-    if (translation != gone() && translation->key == key) return translation;
-  }
+const std::byte* Engine::known_at_pc(Hart& hart) {
+  hart.counters().jump_misses++;
+  hart.see_views();
+  Key key{.physical = 0, .behind = 0, .mode = hart.translation_mode()};
+  if (!hart.knows_code(key.physical)) return nullptr;
+  const auto* code = table_.find(key, translations_);
+  if (code) hart.set_code_at(hart.state().pc, key.mode, code, false);
+  return code;
 }
 
-void Engine::insert(Translation* translation) {
-  auto slot = translation->key.hash() % table_.size();
-  while (table_[slot].load(std::memory_order_relaxed)) slot = (slot + 1) % table_.size();
-  table_[slot].store(translation, std::memory_order_release);
-  table_used_++;
+std::uint64_t Engine::find_for_code(void* owner) {
+  auto& hart = *static_cast<Hart*>(owner);
+  return reinterpret_cast<std::uintptr_t>(static_cast<Engine*>(hart.executor())->known_at_pc(hart));
 }
 
-Engine::Translation* Engine::find(Hart& hart, const Key& key) {
-  if (auto* found = look_up(key)) return found;
-  return make(hart, key);
+Translation* Engine::look_up(const Key& key) const {
+  const auto* code = table_.find(key, translations_);
+  return code ? &translations_.of(code) : nullptr;
+}
+
+const std::byte* Engine::find(Hart& hart, const Key& key) {
+  if (const auto* code = table_.find(key, translations_)) return code;
+  const auto* made = make(hart, key);
+  return made ? made->code : nullptr;
 }
 
 /// Sees to it that writes to the page are noticed.
@@ -194,39 +194,36 @@ bool Engine::translate(const Key& key, std::span<const std::byte> bytes) {
   return true;
 }
 
-Engine::Translation* Engine::make(Hart& hart, const Key& key) {
+Translation* Engine::make(Hart& hart, const Key& key) {
   mark_page(hart, key.physical);
   if (key.behind) mark_page(hart, key.behind);
   std::unique_lock guard(lock_);
   if (auto* found = look_up(key)) return found;
   const auto bytes = copy_of(key);
   if (!translate(key, bytes)) return nullptr;
-  const auto* code = table_used_ < table_.size() / 2 ? code_->add(generated_.bytes) : nullptr;
+  const auto* code = code_->add(generated_.bytes);
   if (!code) {
     guard.unlock();
     flush(hart);
-    return find(hart, key);
+    return make(hart, key);
   }
-  auto translation = std::make_unique<Translation>();
-  auto& t = *translation;
-  t.code = code;
-  t.key = key;
+  auto& t = record(key, code, generated_, ir_.begin, bytes.subspan(ir_.begin, ir_.end - ir_.begin));
   t.guest_count = ir_.guest_count;
-  t.source_offset = ir_.begin;
-  t.source.assign(bytes.begin() + ir_.begin, bytes.begin() + ir_.end);
-  t.links = generated_.links;
-  for (std::uint32_t n = 0; n < t.links.size(); n++) sites_[code + t.links[n].stub_return] = {&t, n};
-  for (const auto address : {key.physical, key.behind}) {
-    if (address == 0) continue;
-    pages_[address & ~page_mask].push_back(&t);
-    // Written to meanwhile: the next fence must look at it.
-    if (!memory_.holds_code(address)) memory_.add_written_code(address);
-  }
-  counters_.code_bytes += generated_.bytes.size();
-  translations_[&t] = std::move(translation);
-  insert(&t);
+  table_.add(key, code);
   if (!observers_.empty() && !ir_.instructions.empty()) tell_observers(hart.state().pc, t, generated_);
   return &t;
+}
+
+/// What is known of code that is in its place now; not yet that it is to be found by its key.
+Translation& Engine::record(const Key& key, const std::byte* code, const fast::GeneratedCode& generated,
+                            std::uint16_t source_offset, std::span<const std::byte> source) {
+  auto& t = translations_.add(key, {code, generated.bytes.size()}, generated.links, source);
+  t.source_offset = source_offset;
+  // Written to meanwhile: the next fence must look at it.
+  for (const auto address : {key.physical, key.behind})
+    if (address != 0 && !memory_.holds_code(address)) memory_.add_written_code(address);
+  counters_.code_bytes += generated.bytes.size();
+  return t;
 }
 
 void Engine::observe(std::unique_ptr<TranslationObserver> observer) {
@@ -236,10 +233,11 @@ void Engine::observe(std::unique_ptr<TranslationObserver> observer) {
 }
 
 void Engine::tell_observers(std::uint64_t address, const Translation& translation, const fast::GeneratedCode& code) {
+  const auto* path = translation.path;
   const MadeTranslation made{.address = address,
                              .physical = translation.key.physical,
-                             .engine = translation.is_path ? "optimizing" : "fast",
-                             .source = translation.is_path ? translation.parts.front().source : translation.source,
+                             .engine = path ? "optimizing" : "fast",
+                             .source = path ? std::span<const std::byte>(path->parts.front().source) : translation.source,
                              .code = {translation.code, code.bytes.size()},
                              .ir = ir_,
                              .marks = code.marks};
@@ -247,41 +245,48 @@ void Engine::tell_observers(std::uint64_t address, const Translation& translatio
 }
 
 /// The jump that the hart came back from may go on directly: finds where, and makes it so.
-void Engine::link(Hart& hart) {
+const std::byte* Engine::link(Hart& hart) {
   const auto& e = hart.execution();
+  TranslationLink* link;
   Key key;
   std::uint64_t flushes;
   {
     std::lock_guard guard(lock_);
-    const auto found = sites_.find(e.link);
-    if (found == sites_.end()) return;  // cannot be
-    auto& from = *found->second.from;
-    const auto& link = from.links[found->second.index];
-    hart.state().pc = e.page + link.target;
-    if (from.is_path && leads_on(hart, from, found->second.index)) return;
-    key = {.physical = page_of(from, link.page) + link.target, .behind = 0, .mode = from.key.mode};
-    key.mode.separate_checks = from.links[found->second.index].separate;
+    // What a stub leaves is behind it, and may be behind all of the code.
+    const auto* from = translations_.at(static_cast<const std::byte*>(e.link) - 1);
+    link = from->link_returning_to(e.link);
+    hart.state().pc = e.page + link->site.target;
+    if (from->path && leads_on(hart, *from->path, *link)) return nullptr;
+    const auto page = link->site.page == 0 ? from->key.first_page() : from->path->physical_page(link->site.page);
+    key = {.physical = page + link->site.target, .behind = 0, .mode = from->key.mode};
+    key.mode.separate_checks = link->site.separate;
     flushes = counters_.flushes;
   }
-  auto* target = find(hart, key);
+  const auto* code = find(hart, key);
   std::lock_guard guard(lock_);
-  // After a flush there may be another jump at that address.
-  const auto found = sites_.find(e.link);
-  if (!target || flushes != counters_.flushes || found == sites_.end()) return;
-  const auto& from = *found->second.from;
-  patch(from.code, from.links[found->second.index], target->code);
-  target->incoming.push_back(static_cast<const std::byte*>(e.link));
+  // After a flush there is nothing to link, and another hart may have come by.
+  if (!code || flushes != counters_.flushes || link->to) return code;
+  auto& target = translations_.of(code);
+  patch(*link, code);
+  link->to = &target;
+  link->next = std::exchange(target.incoming, link);
   counters_.links++;
+  return code;
 }
 
-/// The physical page that a translation's links go to.
-std::uint64_t Engine::page_of(const Translation& from, std::int32_t page) {
-  if (page == 0) return from.key.physical & ~page_mask;
-  return std::ranges::find(from.parts, page, &PathPart::page)->physical;
+/// The jump cache led to code that was forgotten: finding what is there now puts that in its place.
+const std::byte* Engine::renew(Hart& hart) {
+  const auto& e = hart.execution();
+  {
+    std::lock_guard guard(lock_);
+    const auto* from = translations_.at(static_cast<const std::byte*>(e.link) - 1);
+    hart.state().pc = e.page + (from->key.physical & page_mask);
+  }
+  return at_pc(hart);
 }
 
-void Engine::patch(const std::byte* code, const fast::LinkSite& site, const std::byte* target) {
-  const auto* at = code + site.displacement;
+void Engine::patch(const TranslationLink& link, const std::byte* target) {
+  const auto* at = link.from->code + link.site.displacement;
   code_->patch(at, std::int32_t(target - (at + 4)));
 }
 
@@ -290,62 +295,51 @@ void Engine::fence(Hart& hart) {
   if (!memory_.any_written_code()) return;
   hart.environment().exclusive(hart, [&] {
     std::lock_guard guard(lock_);
-    bool changed = false;
+    table_.drop_old();
     for (const auto page : memory_.take_written_code()) {
-      check_page(page, changed);
-      if (!pages_.contains(page)) continue;
+      check_page(page);
+      check_paths(page);
+      if (!translations_.first_of(page) && !paths_of_page_.contains(page)) continue;
       memory_.mark_code(page);
       for (const auto& other : hart.environment().harts()) other->forbid_stores(page);
     }
-    if (changed)
-      for (const auto& other : hart.environment().harts()) other->flush_code_jumps();
   });
 }
 
-void Engine::check_page(std::uint64_t page, bool& changed) {
-  const auto found = pages_.find(page);
-  if (found == pages_.end()) return;
-  const auto list = found->second;
-  for (auto* t : list) {
-    if (t->is_path ? path_holds(*t) : std::ranges::equal(bytes_of(t->key).subspan(t->source_offset, t->source.size()), t->source)) continue;
-    forget(t);
-    changed = true;
+void Engine::check_page(std::uint64_t page) {
+  for (auto *t = translations_.first_of(page), *next = t; t; t = next) {
+    next = Translations::next(*t, page);
+    const auto bytes = bytes_of(t->key).subspan(t->source_offset, t->source.size());
+    if (!std::ranges::equal(bytes, t->source)) forget(*t);
   }
 }
 
-/// Nothing leads to it any more; a hart may still be in it.
-void Engine::forget(Translation* translation) {
+/// Nothing is linked to it any more, and what leads to it otherwise, as jump caches of any hart and view do, leads to
+/// its entry, which is closed. A hart may still be in it.
+void Engine::forget(Translation& translation) {
   counters_.invalidated++;
-  for (const auto* back : translation->incoming) {
-    const auto site = sites_.find(back);
-    if (site == sites_.end()) continue;
-    const auto& from = *site->second.from;
-    const auto& jump = from.links[site->second.index];
-    patch(from.code, jump, from.code + jump.stub);
+  translation.forgotten = true;
+  for (auto* link = std::exchange(translation.incoming, nullptr); link; link = std::exchange(link->next, nullptr)) {
+    patch(*link, link->from->code + link->site.stub);
+    link->to = nullptr;
   }
-  for (const auto& jump : translation->links) sites_.erase(translation->code + jump.stub_return);
-  const auto leave_page = [&](std::uint64_t address) {
-    const auto list = pages_.find(address & ~page_mask);
-    if (list == pages_.end()) return;
-    std::erase(list->second, translation);
-    if (list->second.empty()) pages_.erase(list);
-  };
-  leave_page(translation->key.physical), leave_page(translation->key.behind);
-  for (const auto& part : translation->parts) leave_page(part.physical);
-  if (translation->is_path) {
-    if (const auto check = std::ranges::find(checked_, translation); check != checked_.end()) *check = nullptr;
-    // Its entry jumps here no more, unless that went first.
-    auto* entry = look_up(translation->key);
-    if (entry && entry->code == translation->entry_code) {
-      code_->replace(entry->code, translation->entry_before);
-      entry->has_path = false, entry->samples = 0;
-    }
+  translations_.remove_from_pages(translation);
+  if (translation.path) {
+    forget_path(translation);
   } else {
-    auto slot = translation->key.hash() % table_.size();
-    while (table_[slot].load(std::memory_order_relaxed) != translation) slot = (slot + 1) % table_.size();
-    table_[slot].store(gone(), std::memory_order_release);
+    table_.remove(translation.key, translation.code);
+    close_entry(translation.code);
   }
-  translations_.erase(translation);
+}
+
+/// Whoever comes to a block's entry leaves for renew() from now on; the call takes the place of part of the first
+/// instruction, or of a jump to a region.
+void Engine::close_entry(const std::byte* code) {
+  std::uint64_t bytes;
+  std::memcpy(&bytes, code, sizeof bytes);
+  const auto distance = std::uint32_t(static_cast<const std::byte*>(routines_.forgotten) - (code + call_bytes));
+  const auto kept = bytes & ~((1ULL << 8 * call_bytes) - 1);
+  code_->replace(code, kept | std::uint64_t(distance) << 8 | call_opcode);
 }
 
 /// The memory for code is full: all of it goes. A hart that waits inside the interpreter for its turn comes back to
@@ -356,10 +350,7 @@ void Engine::flush(Hart& hart) {
     std::lock_guard guard(lock_);
     counters_.flushes++;
     counters_.code_bytes = 0;
-    for (auto& slot : table_) slot.store(nullptr, std::memory_order_relaxed);
-    table_used_ = 0;
-    sites_.clear();
-    pages_.clear();
+    table_.clear();
     translations_.clear();
     flush_paths();
     memory_.take_written_code();

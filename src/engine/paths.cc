@@ -18,9 +18,18 @@ namespace {
 /// Pages that a path may lie on.
 constexpr std::size_t most_pages = 12;
 constexpr std::size_t shortest = 4;  // instructions that are worth it, where the path does not go round
+/// Instructions in which a way out must be taken so often that it is worth a path: some milliseconds.
+constexpr std::uint64_t short_time = 4'000'000;
 /// jmp rel32 (SDM volume 2A), what remains of the eight bytes that it takes the place of, and of the instruction there.
 constexpr std::uint64_t jump_opcode = 0xe9;
 constexpr unsigned jump_bytes = 5, budget_bytes = 7;
+
+/// Whether a path may have the instruction: it neither calls the interpreter nor changes how others execute.
+bool may_be_in_path(const PathStep& step, riscv64::TranslationMode mode) {
+  ir::Code code;
+  riscv64::translate_path({&step, 1}, mode, code);
+  return std::ranges::all_of(code.instructions, [](const ir::Instruction& i) { return optimizing::Generator::knows(i.op); });
+}
 
 }  // namespace
 
@@ -33,6 +42,19 @@ struct Engine::Recording {
     std::span<const std::byte> bytes;
   };
   std::vector<Page> pages;
+  /// What the path is made from, a part for each run of instructions that follow one another.
+  std::vector<PathPart> parts() const {
+    std::vector<PathPart> parts;
+    for (const auto& step : steps) {
+      const auto number = std::int32_t(step.offset >> page_shift);
+      const auto offset = std::uint16_t(std::uint64_t(step.offset) & page_mask);
+      if (parts.empty() || parts.back().page != number || parts.back().offset + parts.back().source.size() != offset)
+        parts.push_back({.physical = std::ranges::find(pages, number, &Page::number)->physical, .page = number, .offset = offset, .source = {}});
+      const auto* bytes = reinterpret_cast<const std::byte*>(&step.instruction.bits);
+      parts.back().source.insert(parts.back().source.end(), bytes, bytes + step.instruction.length);
+    }
+    return parts;
+  }
   bool goes_round() const { return steps.back().next == steps.front().offset; }
   bool visited(std::int64_t offset) const {
     return std::ranges::find(steps, offset, &PathStep::offset) != steps.end();
@@ -54,24 +76,34 @@ void Engine::sample(Hart& hart) {
   if (entry && ++entry->samples == hot_) wanted_[hart.id()] = hart.state().pc;
 }
 
-/// A path was left by a stub: whether that happened often enough for the way on to become a path, or too rarely to be
-/// linked.
-bool Engine::leads_on(Hart& hart, Translation& from, std::uint32_t link) {
-  if (from.links[link].separate) return false;
-  const auto taken = ++from.taken[link];
-  if (taken == taken_) wanted_[hart.id()] = hart.state().pc;
-  return taken <= taken_;
+/// A path was left by a stub: whether that happened so rarely that it is not linked yet. Where it was often enough in a
+/// short time, the way on becomes a path.
+bool Engine::leads_on(Hart& hart, Path& path, const TranslationLink& link) {
+  if (link.site.separate) return false;
+  auto& way = path.ways[std::size_t(&link - path.translation->links.data())];
+  if (way.taken == 0) way.since = hart.steps();
+  if (++way.taken == taken_ && hart.steps() - way.since < short_time) wanted_[hart.id()] = hart.state().pc;
+  return way.taken <= taken_;
+}
+
+/// Whether instructions were executed to record a path from the hart's pc on, because that was wanted.
+bool Engine::record_at(Hart& hart, std::uint64_t pc) {
+  const auto before = hart.budget();
+  if (hot_ != 0 && (wanted_[hart.id()] != pc || before <= riscv64::longest_path)) return false;
+  wanted_[hart.id()] = 1;
+  record_path(hart);
+  return hart.budget() != before;
 }
 
 /// Executes instructions one by one, from where the hart is on, and makes a path of the way that they went.
-void Engine::record(Hart& hart) {
-  wanted_[hart.id()] = 1;
+void Engine::record_path(Hart& hart) {
   Key key{.physical = 0, .behind = 0, .mode = hart.translation_mode()};
   if (key.mode.exact_blocks || !hart.find_code(key.physical, key.behind) || key.behind != 0) return;
+  if (const auto* entry = look_up(key); !entry || entry->has_path) return;
   Recording recording;
   recording.page = hart.state().pc & ~page_mask;
-  if (!follow(hart, recording)) return;
-  if (recording.steps.size() < shortest && (recording.steps.empty() || !recording.goes_round())) return;
+  if (!follow(hart, recording) || recording.steps.empty()) return;
+  if (recording.steps.size() < shortest && !recording.goes_round()) return;
   // What was looked at last may not be on the path.
   std::erase_if(recording.pages, [&](const Recording::Page& page) {
     return std::ranges::none_of(recording.steps, [&](const PathStep& step) {
@@ -111,14 +143,14 @@ bool Engine::record_step(Hart& hart, Recording& recording) {
   racing_copy(reinterpret_cast<std::byte*>(&bits), page->bytes.data() + at, std::min<std::size_t>(4, page_size - at));
   if (riscv64::instruction_length(bits) == 2) bits &= 0xffff;
   const auto instruction = riscv64::decode(bits);
-  if (at + instruction.length > page_size || !riscv64::may_be_in_path(instruction, hart.translation_mode())) return true;
+  if (at + instruction.length > page_size || !may_be_in_path({.offset = offset, .next = offset, .address = 0, .instruction = instruction}, hart.translation_mode())) return true;
   const auto address = hart.state().x[instruction.rs1] + std::uint64_t(std::int64_t(instruction.imm));
   if (!hart.step(bits)) return false;
   recording.steps.push_back({.offset = offset, .next = std::int64_t(hart.state().pc - recording.page), .address = address, .instruction = instruction});
   return true;
 }
 
-void Engine::make_path(Hart& hart, const Key& key, const Recording& recording) {
+void Engine::make_path(Hart& hart, const Key& key, Recording& recording) {
   for (const auto& page : recording.pages) mark_page(hart, page.physical);
   std::lock_guard guard(lock_);
   const auto* entry = look_up(key);
@@ -128,63 +160,77 @@ void Engine::make_path(Hart& hart, const Key& key, const Recording& recording) {
   ir::share_tlb_checks(ir_);
   std::vector<std::int32_t> numbers;
   for (const auto& page : recording.pages) numbers.push_back(page.number);
-  const auto check = std::uint32_t(checked_.size());
   path_code_.code.keep_marks = generated_.keep_marks;
-  optimizer_->generate(ir_, numbers, check, entry->guest_count, path_code_);
+  optimizer_->generate(ir_, numbers, std::uint32_t(checked_.size()), entry->guest_count, path_code_);
   install(key, recording);
 }
 
 /// The code of `fast` at the entry begins with a jump to the path from now on.
-void Engine::install(const Key& key, const Recording& recording) {
+void Engine::install(const Key& key, Recording& recording) {
   auto* entry = look_up(key);
   const auto* code = code_->add(path_code_.code.bytes);
   if (!code) return;
-  auto translation = std::make_unique<Translation>();
-  auto& t = *translation;
-  t.code = code;
-  t.key = key;
-  t.is_path = true;
+  auto& t = record(key, code, path_code_.code, 0, {});
+  auto& path = *paths_.emplace_back(std::make_unique<Path>());
+  path.translation = &t;
+  path.parts = recording.parts();
+  path.ways.resize(t.links.size());
+  t.path = &path;
   t.guest_count = ir_.guest_count;
-  t.links = path_code_.code.links;
-  t.taken.resize(t.links.size());
-  for (std::uint32_t n = 0; n < t.links.size(); n++) sites_[code + t.links[n].stub_return] = {&t, n};
   for (const auto& page : recording.pages) {
-    pages_[page.physical].push_back(&t);
+    paths_of_page_[page.physical].push_back(&path);
+    // Written to meanwhile: the next fence must look at it.
     if (!memory_.holds_code(page.physical)) memory_.add_written_code(page.physical);
   }
-  for (const auto& step : recording.steps) {
-    const auto number = std::int32_t(step.offset >> page_shift);
-    const auto offset = std::uint16_t(step.offset & std::int64_t(page_mask));
-    const auto& page = *std::ranges::find(recording.pages, number, &Recording::Page::number);
-    auto* last = t.parts.empty() ? nullptr : &t.parts.back();
-    if (!last || last->page != number || last->offset + last->source.size() != offset)
-      last = &t.parts.emplace_back(PathPart{.physical = page.physical, .page = number, .offset = offset, .source = {}});
-    const auto bits = step.instruction.bits;
-    const auto* bytes = reinterpret_cast<const std::byte*>(&bits);
-    last->source.insert(last->source.end(), bytes, bytes + step.instruction.length);
+  if (path_code_.fallback != 0) {
+    path.check = std::uint32_t(checked_.size());
+    checked_.push_back(&path);
+    const auto* from = code + path_code_.fallback;
+    code_->patch(from, std::int32_t(entry->code + budget_bytes - (from + 4)));
   }
-  if (recording.pages.size() > 1) checked_.push_back(&t);
-  if (path_code_.fallback != 0) code_->patch(code + path_code_.fallback, std::int32_t(entry->code + budget_bytes - (code + path_code_.fallback + 4)));
   t.entry_code = entry->code;
-  entry->has_path = true;
   std::memcpy(&t.entry_before, entry->code, sizeof t.entry_before);
   const auto distance = std::uint32_t(code - (entry->code + jump_bytes));
   const auto kept = t.entry_before & ~((1ULL << 8 * jump_bytes) - 1);
   code_->replace(entry->code, kept | std::uint64_t(distance) << 8 | jump_opcode);
+  entry->has_path = true;
   counters_.paths++;
   counters_.path_instructions += t.guest_count;
   counters_.path_loops += recording.goes_round();
-  counters_.code_bytes += path_code_.code.bytes.size();
-  translations_[&t] = std::move(translation);
-  if (!observers_.empty()) tell_observers(recording.page + std::uint64_t(recording.steps.front().offset), t, path_code_.code);
+  if (!observers_.empty())
+    tell_observers(recording.page + std::uint64_t(recording.steps.front().offset), t, path_code_.code);
 }
 
 /// Whether the guest's bytes are still those that the path was made from.
-bool Engine::path_holds(const Translation& path) {
+bool Engine::holds(const Path& path) {
   return std::ranges::all_of(path.parts, [&](const PathPart& part) {
     const auto bytes = bytes_of({.physical = part.physical, .behind = 0, .mode = {}});
     return std::ranges::equal(bytes.subspan(part.offset, part.source.size()), part.source);
   });
+}
+
+void Engine::check_paths(std::uint64_t page) {
+  const auto found = paths_of_page_.find(page);
+  if (found == paths_of_page_.end()) return;
+  const auto list = found->second;
+  for (auto* path : list)
+    if (!holds(*path)) forget(*path->translation);
+}
+
+/// Its entry jumps here no more, unless that went first.
+void Engine::forget_path(Translation& translation) {
+  auto& path = *translation.path;
+  for (const auto& part : path.parts) {
+    const auto list = paths_of_page_.find(part.physical);
+    if (list == paths_of_page_.end()) continue;
+    std::erase(list->second, &path);
+    if (list->second.empty()) paths_of_page_.erase(list);
+  }
+  if (path.check != 0) checked_[path.check] = nullptr;
+  auto* entry = look_up(translation.key);
+  if (!entry || entry->code != translation.entry_code) return;
+  code_->replace(entry->code, translation.entry_before);
+  entry->has_path = false, entry->samples = 0;
 }
 
 /// Called by code in front of a path over several pages, which the hart has not been at in this view of memory.
@@ -195,14 +241,16 @@ std::uint64_t Engine::check_path(void* owner) {
   std::lock_guard guard(engine.lock_);
   const auto* path = engine.checked_[e.site];
   if (!path) return 0;
+  hart.see_views();
   for (const auto& part : path->parts)
     if (!hart.fetches_from(e.page + std::uint64_t(std::int64_t(part.page) << page_shift), part.physical)) return 0;
-  e.checks[e.site] = {e.view, e.page};
+  e.checks[e.site] = {hart.code_view_number(), e.page};
   return 1;
 }
 
 void Engine::flush_paths() {
-  if (!optimizer_) return;
+  paths_.clear();
+  paths_of_page_.clear();
   checked_.assign(1, nullptr);
   for (auto& checks : checks_)
     if (checks) checks->fill({});

@@ -30,10 +30,11 @@ constexpr unsigned code_jump_index(std::uint64_t address) { return (address >> 1
 
 /// Where a path over several pages was found to have them mapped as it was made for.
 struct PathCheck {
-  std::uint64_t view = 0;  // ExecutionState::view
+  std::uint64_t view = 0;  // the number in front of the table that ExecutionState::jumps is
   std::uint64_t page = 1;  // of its first instruction
 };
 inline constexpr unsigned path_checks = 8192;
+
 /// A guest's time as a function of the host's counter, or nothing that is known.
 struct TimeFormula {
   static constexpr unsigned fraction_bits = 6;
@@ -51,14 +52,16 @@ struct TimeFormula {
 
 /// Why translated code came back to its caller.
 enum class Exit : std::uint32_t {
-  dispatch,  // go on at the guest's pc
-  link,      // go on at the guest's pc, and the jump that `link` tells may go there directly
+  dispatch,   // go on at the guest's pc
+  link,       // go on at the guest's pc, and the jump that `link` tells may go there directly
+  forgotten,  // the code at whose entry `link` is must not execute any more: find what is to execute there now
 };
 
 /// What translated code calls and jumps to in code memory.
 struct Routines {
   const void* to_link = nullptr;
   const void* to_dispatch = nullptr;
+  const void* to_find = nullptr;
   const void* slow_load = nullptr;
   const void* slow_store = nullptr;
   const void* interpret = nullptr;
@@ -85,11 +88,13 @@ struct ExecutionState {
   std::uint64_t exceptions = 0;          // that code took itself and nobody has counted yet
   std::uint32_t bits = 0;  // encoding of an instruction that the interpreter executes; 0 when it must look
   TimeFormula time;
-  const void* link = nullptr;  // behind the stub that came back
+  const void* link = nullptr;  // behind the call that came back
   Exit exit = Exit::dispatch;
   std::uint32_t reserved_inline = 0;  // not 0: code did an LR or SC itself, what the hart had reserved is void
   Routines routines;
-  // Functions of the engine; they get `owner` and give 0 when the code must be left.
+  // Functions of the engine; they get `owner` and give 0 when the code must be left. `find_function` gives the code for
+  // the guest's pc, and touches neither MXCSR nor the budget.
+  std::uint64_t (*find_function)(void*) = [](void*) { return std::uint64_t{0}; };
   std::uint64_t (*load_function)(void*) = nullptr;
   std::uint64_t (*store_function)(void*) = nullptr;
   std::uint64_t (*interpret_function)(void*) = nullptr;

@@ -192,7 +192,8 @@ MachineStatistics Computer::statistics() {
     all.harts.device_accesses += c.device_accesses, all.harts.waits += c.waits,
         all.harts.watched_reservations += c.watched_reservations;
   }
-  for (const auto& hart : harts_) all.harts.dispatches += hart->counters().dispatches;
+  for (const auto& hart : harts_)
+    all.harts.dispatches += hart->counters().dispatches, all.harts.jump_misses += hart->counters().jump_misses;
   for (const auto& hart : harts_)
     for (std::size_t op = 0; op < all.harts.interpreted.size(); op++)
       all.harts.interpreted[op] += hart->counters().interpreted[op];

@@ -30,7 +30,7 @@ Generator::Side& Generator::add_side(Side::Kind kind, const Instruction& i) {
 void Generator::emit_entry(const ir::Code& code) {
   entry_ = a_.newLabel();
   a_.bind(entry_);
-  a_.long_().sub(budget, std::int32_t(code.guest_count));  // long enough for a jump to take its place
+  a_.long_().sub(budget, std::int32_t(code.guest_count));  // long enough for a jump or call to take its place
   a_.cmp(budget, DOPPEL_FIELD(layout_, limit, 8));
   static const Instruction none;
   auto& side = add_side(Side::Kind::refuse, none);
@@ -58,7 +58,7 @@ void Generator::leave_for_rax() {
   jump_through_cache(a_, layout_, x86::rax, miss);
   a_.bind(miss);
   a_.mov(x86::ptr(state, layout_.pc, 8), x86::rax);
-  a_.jmp(DOPPEL_FIELD(layout_, routines.to_dispatch, 8));
+  a_.jmp(DOPPEL_FIELD(layout_, routines.to_find, 8));
 }
 
 void Generator::emit_far_jump(std::int64_t target) {
@@ -177,7 +177,7 @@ void Generator::emit_side(Side& side) {
       break;
     }
     case Side::Kind::interpret_last:
-      a_.mov(DOPPEL_FIELD(layout_, site, 4), Site{i.offset, std::uint8_t(i.left), 0, true}.pack());
+      a_.mov(DOPPEL_FIELD(layout_, site, 4), Site{std::uint16_t(i.offset), std::uint8_t(i.left), 0, true}.pack());
       a_.mov(DOPPEL_FIELD(layout_, bits, 4), 0);
       a_.jmp(DOPPEL_FIELD(layout_, routines.interpret_last, 8));
       return;

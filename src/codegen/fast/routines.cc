@@ -18,7 +18,7 @@ class Writer {
   explicit Writer(const GuestLayout& layout) : layout_(layout) {
     holder_.init(asmjit::Environment::host());
     holder_.attach(&a_);
-    leave_ = a_.newLabel(), left_ = a_.newLabel(), dispatch_ = a_.newLabel();
+    leave_ = a_.newLabel(), left_ = a_.newLabel(), find_ = a_.newLabel();
   }
 
   std::size_t enter() {
@@ -33,19 +33,18 @@ class Writer {
     return at;
   }
 
-  /// Called by the stub of a jump that is not linked.
-  std::size_t to_link() {
+  /// Called by the stub of a jump that is not linked, and by code that was forgotten.
+  std::size_t to_caller(ir::Exit exit) {
     const auto at = begin();
     a_.pop(x86::rax);
     a_.mov(DOPPEL_FIELD(layout_, link, 8), x86::rax);
-    a_.mov(DOPPEL_FIELD(layout_, exit, 4), std::uint32_t(ir::Exit::link));
+    a_.mov(DOPPEL_FIELD(layout_, exit, 4), std::uint32_t(exit));
     a_.jmp(leave_);
     return at;
   }
 
   std::size_t to_dispatch() {
     const auto at = begin();
-    a_.bind(dispatch_);
     a_.mov(DOPPEL_FIELD(layout_, exit, 4), std::uint32_t(ir::Exit::dispatch));
     a_.bind(leave_);
     move_pinned(false);
@@ -54,6 +53,28 @@ class Writer {
     a_.add(x86::rsp, frame);
     for (auto reg = callee_saved.rbegin(); reg != callee_saved.rend(); ++reg) a_.pop(*reg);
     a_.ret();
+    return at;
+  }
+
+  /// Jumped to where the jump cache does not know the way to the guest's pc: goes on there if the engine does.
+  std::size_t to_find() {
+    const auto at = begin();
+    const auto out = a_.newLabel();
+    move_pinned(false);
+    a_.bind(find_);
+    a_.mov(x86::rdi, DOPPEL_FIELD(layout_, owner, 8));
+    a_.call(DOPPEL_FIELD(layout_, find_function, 8));
+    a_.test(x86::rax, x86::rax);
+    a_.jz(out);
+    a_.mov(x86::rbx, x86::ptr(state, layout_.pc, 8));
+    a_.and_(x86::rbx, -4096);
+    a_.mov(DOPPEL_FIELD(layout_, page, 8), x86::rbx);
+    move_pinned(true);
+    a_.jmp(x86::rax);
+    a_.bind(out);
+    a_.mov(DOPPEL_FIELD(layout_, exit, 4), std::uint32_t(ir::Exit::dispatch));
+    a_.mov(DOPPEL_FIELD(layout_, budget, 8), budget);
+    a_.jmp(left_);
     return at;
   }
 
@@ -94,7 +115,7 @@ class Writer {
     a_.mov(budget, DOPPEL_FIELD(layout_, budget, 8));
     move_pinned(true);
     a_.mov(x86::rax, x86::ptr(state, layout_.pc, 8));
-    jump_through_cache(a_, layout_, x86::rax, dispatch_);
+    jump_through_cache(a_, layout_, x86::rax, find_);
     a_.bind(out);
     a_.mov(DOPPEL_FIELD(layout_, exit, 4), std::uint32_t(ir::Exit::dispatch));
     a_.jmp(left_);
@@ -177,7 +198,7 @@ class Writer {
   const GuestLayout& layout_;
   asmjit::CodeHolder holder_;
   x86::Assembler a_;
-  asmjit::Label leave_, left_, dispatch_;  // out by saving the registers, out with them saved, to_dispatch
+  asmjit::Label leave_, left_, find_;  // out by saving the registers, out with them saved, to_find with them saved
 };
 
 }  // namespace
@@ -185,8 +206,10 @@ class Writer {
 Result<Routines> generate_routines(const GuestLayout& layout, CodeMemory& memory) {
   Writer writer(layout);
   const auto enter = writer.enter();
-  const auto to_link = writer.to_link();
+  const auto to_link = writer.to_caller(ir::Exit::link);
+  const auto forgotten = writer.to_caller(ir::Exit::forgotten);
   const auto to_dispatch = writer.to_dispatch();
+  const auto to_find = writer.to_find();
   const auto slow_load = writer.call(DOPPEL_FIELD(layout, load_function, 8));
   const auto slow_store = writer.call(DOPPEL_FIELD(layout, store_function, 8));
   const auto interpret = writer.call(DOPPEL_FIELD(layout, interpret_function, 8));
@@ -198,8 +221,10 @@ Result<Routines> generate_routines(const GuestLayout& layout, CodeMemory& memory
   if (!base) return error("the memory for translated code is too small");
   Routines out;
   out.enter = reinterpret_cast<void (*)(void*, const void*)>(reinterpret_cast<std::uintptr_t>(base + enter));
+  out.forgotten = base + forgotten;
   out.of_code = {.to_link = base + to_link,
                  .to_dispatch = base + to_dispatch,
+                 .to_find = base + to_find,
                  .slow_load = base + slow_load,
                  .slow_store = base + slow_store,
                  .interpret = base + interpret,

@@ -9,6 +9,8 @@ namespace doppel::fast {
 struct Routines {
   /// Runs code with the state register pointing at `state`; comes back when the code leaves.
   void (*enter)(void* state, const void* code) = nullptr;
+  /// Called by the first bytes of code that was forgotten, in place of what stood there.
+  const void* forgotten = nullptr;
   ir::Routines of_code;
 };
 

@@ -36,8 +36,9 @@ void Generator::emit_check(std::uint32_t check, std::uint32_t entry_count, PathC
   const auto ask = a_.newLabel(), begin = a_.newLabel(), good = a_.newLabel();
   const auto entry = std::int32_t(check * sizeof(ir::PathCheck));
   a_.bind(begin);
+  a_.mov(x86::rbx, DOPPEL_FIELD(layout_, jumps, 8));
   a_.mov(x86::rax, DOPPEL_FIELD(layout_, checks, 8));
-  a_.mov(x86::rbx, DOPPEL_FIELD(layout_, view, 8));
+  a_.mov(x86::rbx, x86::qword_ptr(x86::rbx, -8));
   a_.cmp(x86::rbx, x86::ptr(x86::rax, entry + std::int32_t(offsetof(ir::PathCheck, view)), 8));
   a_.jne(ask);
   a_.mov(x86::rbx, DOPPEL_FIELD(layout_, page, 8));
@@ -187,7 +188,8 @@ void Generator::emit_exit(Exit& exit) {
       a_.mov(x86::rax, x86::ptr(fast::state, layout_.pc, 8));
       fast::jump_through_cache(a_, layout_, x86::rax, miss);
       a_.bind(miss);
-      break;
+      a_.jmp(DOPPEL_FIELD(layout_, routines.to_find, 8));
+      return;
     }
   }
   a_.jmp(DOPPEL_FIELD(layout_, routines.to_dispatch, 8));
@@ -219,7 +221,7 @@ void Generator::go_to(std::int64_t target, bool separate) {
   fast::jump_through_cache(a_, layout_, x86::rax, miss);
   a_.bind(miss);
   a_.mov(x86::ptr(fast::state, layout_.pc, 8), x86::rax);
-  a_.jmp(DOPPEL_FIELD(layout_, routines.to_dispatch, 8));
+  a_.jmp(DOPPEL_FIELD(layout_, routines.to_find, 8));
 }
 
 void Generator::link(std::int64_t target, bool separate) {

@@ -57,6 +57,27 @@ void Generator::generate(const ir::Code& path, std::span<const std::int32_t> pag
   holder_.detach(&a_);
 }
 
+bool Generator::knows(Op op) {
+  switch (op) {
+    case Op::get_state:
+    case Op::set_state:
+    case Op::guard:
+    case Op::atomic:
+    case Op::load_linked:
+    case Op::store_right:
+    case Op::store_conditional:
+    case Op::zero_block:
+    case Op::float_flags:
+    case Op::clear_float_flags:
+    case Op::host_counter:
+    case Op::interpret:
+    case Op::leave:
+      return false;
+    default:
+      return true;
+  }
+}
+
 void Generator::mark(Value operation, bool aside) {
   if (marks_) marks_->push_back({std::uint32_t(a_.offset()), operation, aside});
 }

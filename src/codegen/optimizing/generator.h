@@ -30,6 +30,8 @@ struct PathCode {
 class Generator {
  public:
   explicit Generator(const GuestLayout& layout);
+  /// Whether paths may have the operation.
+  static bool knows(ir::Op op);
   /// Generates code for a path (ir::Code::path), of which nothing but `pages` may be linked: in pages from the first
   /// instruction's on. Where there are several, `check` is the ExecutionState::checks entry that tells whether they are
   /// mapped as they were. `entry_count` is how many instructions the code that it stands in for counts.
@@ -137,6 +139,7 @@ class Generator {
   void emit_shift(Value n);
   void emit_rotation(Value n);
   void emit_multiply_high(Value n);
+  void emit_multiply_carryless(Value n);
   void emit_divide(Value n);
   void emit_unary(Value n);
   x86::CondCode emit_comparison(const Instruction& i, Value left, Value right);
@@ -150,7 +153,10 @@ class Generator {
   void emit_fma(Value n);
   void emit_sign_injection(Value n);
   void emit_float_compare(Value n);
+  void emit_least_or_greatest(Value n);
+  void emit_round(const x86::Xmm& to, const x86::Xmm& from, const Instruction& i, bool d);
   void emit_to_integer(Value n);
+  void emit_from_integer(Value n);
   void emit_unbox(Value n);
   void emit_box(Value n);
   void canonicalize(const x86::Xmm& value, ir::Type type);

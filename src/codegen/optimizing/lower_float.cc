@@ -90,11 +90,13 @@ void Generator::emit_sign_injection(Value n) {
   }
 }
 
-/// The predicates of CMPSD: equal is quiet, less and less or equal signal NaNs, as FEQ, FLT and FLE do.
+/// The predicates of CMPSD: equal is quiet, less and less or equal signal NaNs, as FEQ, FLT and FLE do; the last two do
+/// not.
 void Generator::emit_float_compare(Value n) {
   const auto& i = definition(n);
   const auto x = use_vector(a(n)), y = use_vector(b(n));
-  const unsigned predicate = i.condition == Condition::eq ? 0 : i.condition == Condition::lt ? 1 : 2;
+  constexpr unsigned predicates[] = {0, 4, 1, 2, 17, 18};  // by Condition
+  const auto predicate = predicates[unsigned(i.condition)];
   is_double(i.type) ? a_.vcmpsd(passing_vector, x, y, predicate) : a_.vcmpss(passing_vector, x, y, predicate);
   consume(n);
   const auto to = define(n);
@@ -102,22 +104,89 @@ void Generator::emit_float_compare(Value n) {
   a_.and_(to.r32(), 1);
 }
 
+/// MINSD gives the second of two zeros or where there is a NaN: so it is asked both ways round.
+void Generator::emit_least_or_greatest(Value n) {
+  const auto& i = definition(n);
+  const bool d = is_double(i.type);
+  const auto x = use_vector(a(n)), y = use_vector(b(n));
+  consume(n);
+  const auto to = define_vector(n);
+  d ? a_.vucomisd(x, y) : a_.vucomiss(x, y);
+  a_.jp(exit_before(i));
+  if (i.op == Op::fmin) {
+    d ? a_.vminsd(passing_vector, x, y) : a_.vminss(passing_vector, x, y);
+    d ? a_.vminsd(to, y, x) : a_.vminss(to, y, x);
+    a_.vorps(to, to, passing_vector);
+  } else {
+    d ? a_.vmaxsd(passing_vector, x, y) : a_.vmaxss(passing_vector, x, y);
+    d ? a_.vmaxsd(to, y, x) : a_.vmaxss(to, y, x);
+    a_.vandps(to, to, passing_vector);
+  }
+}
+
+/// To an integer that is still a floating-point number; never inexact.
+void Generator::emit_round(const x86::Xmm& to, const x86::Xmm& from, const Instruction& i, bool d) {
+  constexpr unsigned modes[] = {4, 3, 0, 1, 2}, not_inexact = 8;  // by Rounding
+  const auto mode = modes[i.flag] | not_inexact;
+  d ? a_.vroundsd(to, from, from, mode) : a_.vroundss(to, from, from, mode);
+}
+
 void Generator::emit_to_integer(Value n) {
   const auto& i = definition(n);
-  const bool d = Type(i.reg) == Type::f64, to_zero = i.flag, wide = i.type == Type::i64;
+  const auto rounding = ir::Rounding(i.flag);
+  const bool d = Type(i.reg) == Type::f64, wide = i.type == Type::i64, truncates = rounding != ir::Rounding::dynamic;
+  const bool rounds = truncates && rounding != ir::Rounding::to_zero;
   const auto x = use_vector(a(n));
   consume(n);
   const auto to = define(n);
-  const x86::Gp result = wide ? x86::Gp(to) : x86::Gp(to.r32()), difference = wide ? passing : x86::Gp(passing.r32());
-  if (d)
-    to_zero ? a_.vcvttsd2si(result, x) : a_.vcvtsd2si(result, x);
-  else
-    to_zero ? a_.vcvttss2si(result, x) : a_.vcvtss2si(result, x);
+  const auto convert = [&](const x86::Gp& result, const x86::Xmm& from) {
+    if (d)
+      truncates ? a_.vcvttsd2si(result, from) : a_.vcvtsd2si(result, from);
+    else
+      truncates ? a_.vcvttss2si(result, from) : a_.vcvtss2si(result, from);
+  };
+  if (rounds) emit_round(passing_vector, x, i, d);
+  convert(wide ? x86::Gp(to) : x86::Gp(to.r32()), rounds ? passing_vector : x);
   if (!wide) a_.movsxd(to, to.r32());
   // What does not fit gives the smallest integer: subtracting one overflows then.
-  a_.mov(difference, result);
-  a_.sub(difference, 1);
+  if (wide) {
+    a_.mov(passing, to);
+    a_.sub(passing, 1);
+  } else {
+    a_.mov(passing.r32(), to.r32());
+    a_.sub(passing.r32(), 1);
+  }
   a_.jo(exit_before(i));
+  if (rounds) convert(passing, x);  // is inexact where it is
+}
+
+void Generator::emit_from_integer(Value n) {
+  const auto& i = definition(n);
+  const bool d = is_double(i.type), is_unsigned = ir::FromInteger(i.flag) == ir::FromInteger::u64;
+  const auto x = use(a(n));
+  auto from = ir::FromInteger(i.flag) == ir::FromInteger::i32 ? x86::Gp(x.r32()) : x86::Gp(x);
+  x86::Gp halved;
+  if (is_unsigned) halved = registers[take_gp()];
+  consume(n);
+  const auto to = define_vector(n);
+  a_.vxorps(to, to, to);
+  if (is_unsigned) {
+    // From 2^63 on: half of it, to which what falls out below sticks, and that twice.
+    from = halved;
+    a_.mov(passing, x);
+    a_.and_(passing.r32(), 1);
+    a_.mov(from, x);
+    a_.shr(from, 1);
+    a_.or_(from, passing);
+    a_.test(x, x);
+    a_.cmovns(from, x);
+  }
+  d ? a_.vcvtsi2sd(to, to, from) : a_.vcvtsi2ss(to, to, from);
+  if (!is_unsigned) return;
+  const auto done = a_.newLabel();
+  a_.jns(done);
+  d ? a_.vaddsd(to, to, to) : a_.vaddss(to, to, to);
+  a_.bind(done);
 }
 
 void Generator::emit_unbox(Value n) {
@@ -176,15 +245,18 @@ void Generator::emit_float(Value n) {
         d ? a_.vcvtss2sd(to, x, x) : a_.vcvtsd2ss(to, x, x);
       return canonicalize(to, i.type);
     }
-    case Op::fromint: {
-      const auto x = use(a(n));
-      const x86::Gp from = i.flag == 32 ? x86::Gp(x.r32()) : x86::Gp(x);
+    case Op::fround: {
+      const auto x = use_vector(a(n));
       consume(n);
       const auto to = define_vector(n);
-      a_.vxorps(to, to, to);
-      d ? a_.vcvtsi2sd(to, to, from) : a_.vcvtsi2ss(to, to, from);
-      return;
+      emit_round(to, x, i, d);
+      return canonicalize(to, i.type);
     }
+    case Op::fmin:
+    case Op::fmax:
+      return emit_least_or_greatest(n);
+    case Op::fromint:
+      return emit_from_integer(n);
     case Op::bits: {
       const auto x = use_vector(a(n));
       consume(n);

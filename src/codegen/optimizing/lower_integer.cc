@@ -159,6 +159,18 @@ void Generator::emit_multiply_high(Value n) {
   define_in(n, rdx_place);
 }
 
+void Generator::emit_multiply_carryless(Value n) {
+  const auto& i = definition(n);
+  const auto left = use(a(n)), right = use(b(n));
+  const auto product = x86::xmm(take_vector());
+  a_.vmovq(product, left);
+  a_.vmovq(passing_vector, right);
+  a_.vpclmulqdq(product, product, passing_vector, 0);
+  consume(n);
+  const auto to = define(n);
+  i.op == Op::clmul ? a_.vmovq(to, product) : a_.vpextrq(to, product, 1);
+}
+
 void Generator::emit_divide(Value n) {
   const auto& i = definition(n);
   const bool is_narrow = narrow(i), is_signed = i.op == Op::divs || i.op == Op::rems;
@@ -307,6 +319,10 @@ bool Generator::emit_integer(Value n) {
     case Op::mulhu:
     case Op::mulhsu:
       emit_multiply_high(n);
+      return true;
+    case Op::clmul:
+    case Op::clmulh:
+      emit_multiply_carryless(n);
       return true;
     case Op::divs:
     case Op::divu:

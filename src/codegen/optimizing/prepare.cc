@@ -13,7 +13,7 @@ using ir::Type;
 bool Generator::is_exit(const Instruction& i) const {
   return i.op == Op::window || i.op == Op::branch || i.op == Op::expect || i.op == Op::jump || i.op == Op::jump_to ||
          i.op == Op::fma ||
-         i.op == Op::toint;
+         i.op == Op::toint || i.op == Op::fmin || i.op == Op::fmax;
 }
 
 bool Generator::has_effect(const Instruction& i) const {

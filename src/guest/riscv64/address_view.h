@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "guest/riscv64/block.h"
+#include "guest/riscv64/filled_places.h"
 #include "guest/riscv64/leaf_filter.h"
 #include "guest/riscv64/tlb.h"
 #include "ir/execution_state.h"
@@ -17,33 +18,50 @@ namespace doppel::riscv64 {
 /// Where translated code for virtual addresses is, for one mode of translation.
 class CodeJumps {
  public:
+  /// Another one for every table, and after each loss of what it had. Translated code finds it in front of data().
+  std::uint64_t number() const { return number_; }
   ir::CodeJump& at(std::uint64_t pc) { return jump_[ir::code_jump_index(pc)]; }
   ir::CodeJump* data() { return jump_.data(); }
   void add(std::uint64_t pc, const void* code, unsigned leaf_bits) {
-    at(pc) = {pc, code};
+    auto& jump = at(pc);
+    if (jump.address == ir::CodeJump().address) filled_.add(ir::code_jump_index(pc));
+    jump = {pc, code};
     filter_.add(pc, leaf_bits);
   }
   /// Says that code which is here depends on the page of another address too.
   void depends_on(std::uint64_t address, unsigned leaf_bits) { filter_.add(address, leaf_bits); }
   void flush() {
     if (filter_.empty()) return;
-    jump_.fill({});
+    number_ = next_number();
+    filled_.for_each([&](std::size_t n) { jump_[n] = {}; });
+    filled_.clear();
     filter_.clear();
   }
   /// Drops what came from the leaf that maps `address`, and perhaps more.
   void flush_page(std::uint64_t address) {
     if (filter_.may_hold_large(address)) return flush();
     if (!filter_.may_hold(address)) return;
-    const auto page = address & ~page_mask;
-    for (auto pc = page; pc < page + page_size; pc += 2)
-      if (at(pc).address == pc) at(pc) = {};
+    number_ = next_number();
     // The last instruction of the page before may reach into this one.
-    if (auto& before = at(page - 2); before.address == page - 2) before = {};
+    const auto first = (address & ~page_mask) - 2;
+    const auto drop = [&](ir::CodeJump& jump) {
+      if (jump.address - first < page_size + 2) jump = {};
+    };
+    if (filled_.count() < page_size / 2)
+      filled_.for_each([&](std::size_t n) { drop(jump_[n]); });
+    else
+      for (auto pc = first; pc != first + page_size + 2; pc += 2) drop(at(pc));
   }
 
  private:
+  static std::uint64_t next_number() {
+    static std::atomic<std::uint64_t> last = 0;
+    return last.fetch_add(1, std::memory_order_relaxed) + 1;
+  }
+  std::uint64_t number_ = next_number();
   std::array<ir::CodeJump, ir::code_jumps> jump_;
   LeafFilter filter_;
+  FilledPlaces<ir::code_jumps> filled_;
 };
 
 /// Where decoded blocks for virtual addresses are.

@@ -2,6 +2,7 @@
 #include "guest/riscv64/csr.h"
 
 #include <array>
+#include <utility>
 
 #include "guest/riscv64/hart.h"
 
@@ -127,8 +128,9 @@ struct Csr::Table {
     add(
         0x10a, "senvcfg", [](Hart& h, const Op&) { return h.state_.senvcfg; },
         [](Hart& h, const Op&, U64 v) {
-          h.state_.senvcfg = legal_envcfg(v) & envcfg::supervisor_writable;
-          h.flush_code_jumps();  // translations depend on CBZE
+          const auto before = std::exchange(h.state_.senvcfg, legal_envcfg(v) & envcfg::supervisor_writable);
+          // Translations depend on CBZE. Kernels write the same at every switch between processes.
+          if ((before ^ h.state_.senvcfg) & envcfg::cbze) h.flush_code_jumps();
         });
     plain<&HartState::sscratch>(0x140, "sscratch");
     plain<&HartState::sepc, ~1ULL>(0x141, "sepc");

@@ -66,7 +66,8 @@ struct HartConfig {
 struct HartCounters {
   std::uint64_t instructions = 0, exceptions = 0, interrupts = 0, tlb_misses = 0, tlb_flushes = 0;
   std::uint64_t blocks_decoded = 0, device_accesses = 0, waits = 0, watched_reservations = 0;
-  std::uint64_t dispatches = 0;  // of translated code, that the code itself did not know the way to
+  std::uint64_t jump_misses = 0;  // of translated code's jump caches
+  std::uint64_t dispatches = 0;   // of translated code that was left, because the way on was not known or not made yet
   /// Of the instructions, those that an executor left to the interpreter, by Opcode.
   std::array<std::uint64_t, std::size_t(Opcode::count)> interpreted{};
 };
@@ -147,7 +148,7 @@ class Hart {
   // ---- What an executor needs (translated.cc). ----
   /// Executes by `executor`, which must outlive the hart's runs, from now on; null is the interpreter.
   void set_executor(Executor* executor);
-  Executor* executor() { return executor_; }
+  Executor* executor() const { return executor_; }
   ir::ExecutionState& execution() { return execution_; }
   /// From state() to execution(), in bytes; the same in every hart.
   std::ptrdiff_t execution_offset() const {
@@ -165,11 +166,20 @@ class Hart {
   /// Where the code at state().pc is, and where the second half of an instruction that lies on two pages (else 0), when
   /// the pages may be fetched from as a whole. Otherwise false: executes one instruction, or takes the trap.
   bool find_code(std::uint64_t& physical, std::uint64_t& behind);
+  /// The same where it takes no more than a look, else false; nothing happens.
+  bool knows_code(std::uint64_t& physical) const {
+    const auto pc = state_.pc;
+    physical = (fetch_->physical_at(pc) & ~page_mask) | (pc & page_mask);
+    return fetch_->at(pc).fetch == (pc & ~page_mask) && (pc & page_mask) != page_size - 2;
+  }
   /// Executes `count` instructions by the interpreter, fewer when one traps.
   void interpret(std::uint64_t count);
   /// Before translated code is entered and behind it.
   void enter_translated();
   void leave_translated();
+  /// Translated code that is running may have changed SUM or the privilege, each of which has views of its own: from now
+  /// on the hart has those.
+  void see_views();
   /// The slow paths of translated code; false when it must be left. interpret_site() also when `last` is set and all is
   /// well: control goes on at state().pc.
   bool slow_load();
@@ -181,6 +191,8 @@ class Hart {
   /// Executes the one instruction at state().pc, which `bits` encodes; false when it trapped or something else asks for
   /// the hart's own loop.
   bool step(std::uint32_t bits);
+  /// Another number whenever code that was entered or fetches_from() may be mapped in another way.
+  std::uint64_t code_view_number() const { return code_view_->code[translation_mode().jump_key()].number(); }
   /// Whether code addresses from `address` on are on the physical page; nothing happens if they are not.
   bool fetches_from(std::uint64_t address, std::uint64_t physical_page);
   /// The time CSR for code that the hart runs, translated or not.
@@ -193,9 +205,9 @@ class Hart {
     const auto& jump = code_view_->code[translation_mode().jump_key()].at(pc);
     return jump.address == pc ? jump.code : nullptr;
   }
-  /// After find_code(): that code is there.
-  void set_code_at(std::uint64_t pc, const void* code, bool crosses) {
-    auto& jumps = code_view_->code[translation_mode().jump_key()];
+  /// After find_code() or knows_code(), in the present mode: that code is there.
+  void set_code_at(std::uint64_t pc, TranslationMode mode, const void* code, bool crosses) {
+    auto& jumps = code_view_->code[mode.jump_key()];
     jumps.add(pc, code, unsigned(fetch_->physical_at(pc) & page_mask));
     if (crosses) jumps.depends_on(pc + 2, unsigned(fetch_->physical_at(pc + 2) & page_mask));
   }
@@ -273,7 +285,6 @@ class Hart {
   bool fetch_behind(std::uint64_t address, std::uint64_t& physical);
   bool fetch_fault(Cause cause, std::uint64_t at, std::uint64_t pc);
   void begin_site(const ir::Site& site);
-  void see_views();
   void merge_float_flags();
   bool rounds_inline() const { return state_.frm < host_rounding_modes; }
   const Block* known_block(std::uint32_t bits);

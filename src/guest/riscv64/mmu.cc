@@ -175,13 +175,13 @@ std::byte* Hart::fill_tlb(std::uint64_t address, Access access, const Translatio
   const bool store = access == Access::store && translation.store && (allowed & 2) && !reservations_.watched(physical);
   auto* host = store ? memory_.page_for_write(physical) : const_cast<std::byte*>(memory_.page_for_read(physical));
   auto& tlb = access == Access::fetch ? *fetch_ : *data_;
+  tlb.note(address, unsigned(translation.leaf_bits));
   auto& entry = tlb.at(address);
   if (Tlb::page(entry) != page || tlb.physical_at(address) != (physical | translation.leaf_bits) ||
       entry.addend != reinterpret_cast<std::uintptr_t>(host) - page)
     entry = {};
   entry.addend = reinterpret_cast<std::uintptr_t>(host) - page;
   tlb.physical_at(address) = physical | translation.leaf_bits;
-  tlb.note(address, unsigned(translation.leaf_bits));
   if (!translation.global) (access == Access::fetch ? *code_view_ : *data_view_).only_global = false;
   if (translation.load && (allowed & 1)) entry.load = page;
   if (store) entry.store = page;

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "guest/riscv64/filled_places.h"
 #include "guest/riscv64/leaf_filter.h"
 #include "ir/execution_state.h"
 #include "memory/guest_memory.h"
@@ -24,12 +25,17 @@ struct Tlb {
   /// The page's virtual address, or `none` for an empty entry.
   static std::uint64_t page(const Entry& e) { return e.load != none ? e.load : e.fetch != none ? e.fetch : e.store; }
   LeafFilter filter;
+  FilledPlaces<entries> filled;
 
-  /// To be told of every entry that is filled.
-  void note(std::uint64_t address, unsigned leaf_bits) { filter.add(address, leaf_bits); }
+  /// To be told of every entry that is filled, before it is.
+  void note(std::uint64_t address, unsigned leaf_bits) {
+    filter.add(address, leaf_bits);
+    if (page(at(address)) == none) filled.add(index(address));
+  }
   void flush() {
     if (filter.empty()) return;
-    entry.fill({});
+    filled.for_each([&](std::size_t n) { entry[n] = {}; });
+    filled.clear();
     filter.clear();
   }
   /// Drops what came from the leaf that maps `address`, whatever the leaf's size.
@@ -37,14 +43,16 @@ struct Tlb {
     if (filter.empty()) return;
     if (auto& e = at(address); page(e) == (address & ~page_mask)) e = {};
     if (!filter.may_hold_large(address)) return;
-    for (std::size_t n = 0; n < entries; n++)
+    filled.for_each([&](std::size_t n) {
       if (page(entry[n]) != none && (page(entry[n]) ^ address) >> (physical[n] & page_mask) == 0) entry[n] = {};
+    });
   }
   /// Drops the right to store without asking, everywhere or for one guest-physical page.
   void forbid_stores(std::uint64_t page_address) {
     if (filter.empty()) return;
-    for (std::size_t n = 0; n < entries; n++)
+    filled.for_each([&](std::size_t n) {
       if ((physical[n] & ~page_mask) == page_address) entry[n].store = none;
+    });
   }
 };
 

@@ -127,19 +127,6 @@ bool translate(std::span<const std::byte> page, unsigned offset, TranslationMode
   return true;
 }
 
-bool may_be_in_path(const Instruction& instruction, TranslationMode mode) {
-  ir::Code code;
-  Translator t({}, code, mode);
-  const PathStep step;
-  t.step = &step;
-  translators[std::size_t(instruction.op)](t, instruction);
-  return std::ranges::none_of(code.instructions, [](const ir::Instruction& i) {
-    return i.op == ir::Op::interpret || i.op == ir::Op::leave || i.op == ir::Op::set_state ||
-           i.op == ir::Op::get_state || i.op == ir::Op::guard || i.op == ir::Op::zero_block ||
-           i.op == ir::Op::atomic || i.op == ir::Op::load_linked || i.op == ir::Op::store_conditional;
-  });
-}
-
 void translate_path(std::span<const PathStep> path, TranslationMode mode, ir::Code& out) {
   out.begin = std::uint16_t(path.front().offset);
   out.end = std::uint16_t(out.begin + path.front().instruction.length);

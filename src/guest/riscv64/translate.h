@@ -50,9 +50,7 @@ struct PathStep {
 };
 /// Whether a place can be reached by a path's own jumps.
 constexpr bool is_near(std::int64_t offset) { return offset >= -(1LL << 30) && offset <= 1LL << 30; }
-/// Whether a path may go through the instruction: no call of the interpreter, no change of how others execute.
-bool may_be_in_path(const Instruction& instruction, TranslationMode mode);
-/// Translates a path of such instructions, at most longest_path: it is left wherever control goes another way.
+/// Translates a path of at most longest_path instructions: it is left wherever control goes another way.
 void translate_path(std::span<const PathStep> path, TranslationMode mode, ir::Code& out);
 
 /// What the chapters share.

@@ -123,6 +123,7 @@ bool Hart::fetches_from(std::uint64_t address, std::uint64_t physical_page) {
     fill_tlb(page, Access::fetch, translation, privilege());
     if (fetch_->at(page).fetch != page) return false;
   }
+  code_view_->code[translation_mode().jump_key()].depends_on(page, unsigned(fetch_->physical_at(page) & page_mask));
   return (fetch_->physical_at(page) & ~page_mask) == physical_page;
 }
 
@@ -151,7 +152,6 @@ void Hart::leave_translated() {
   see_views();
 }
 
-/// Translated code has changed SUM or the privilege: each has its own TLB.
 void Hart::see_views() {
   if (execution_.tlb != data_->entry.data()) update_views();
 }
@@ -190,7 +190,7 @@ bool Hart::slow_store() {
 
 bool Hart::refill() {
   const HostFloat guard;
-  if (execution_.tlb != data_->entry.data()) return false;
+  see_views();
   const auto address = execution_.address;
   const auto site = ir::Site::unpack(execution_.site);
   const auto access = site.sign ? Access::store : Access::load;

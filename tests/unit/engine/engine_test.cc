@@ -60,6 +60,56 @@ TEST(Engine, GuestsMayRewriteTheirCode) {
   EXPECT_EQ(b.x(5), 1000u * 999 / 2);
 }
 
+// A change is worth what it costs to translate what changed: the ways to all other code stay known, and those to what
+// changed are found again once.
+TEST(Engine, AChangeForgetsNoOtherCode) {
+  constexpr unsigned functions = 200;
+  const auto at = [](unsigned n) { return function + n * page_size; };
+  Bench b;
+  for (unsigned n = 0; n < functions; n++) {
+    b.put(at(n), {i(Opcode::addi, 5, 5, 1), i(Opcode::jalr, 0, 1, 0)});
+    b.put(code + 4 * n, {jump(int(at(n) - (code + 4 * n)), 1)});
+  }
+  b.put(code + 4 * functions, {plain(Opcode::fence_i), plain(Opcode::wfi)});
+  b.hart().restore();
+  const auto misses = [&] {
+    const auto before = b.hart().counters().dispatches + b.hart().counters().jump_misses;
+    b.state().pc = code;
+    b.state().waiting = 0;
+    EXPECT_EQ(b.run(1'000'000), Hart::Stop::waiting);
+    return b.hart().counters().dispatches + b.hart().counters().jump_misses - before;
+  };
+  EXPECT_GT(misses(), functions);
+  const auto usual = misses();
+  b.put(at(17), {i(Opcode::addi, 5, 5, 100)});
+  b.hart().flush_instructions();
+  EXPECT_LT(misses(), usual + 10);
+  EXPECT_EQ(misses(), usual);
+  EXPECT_EQ(b.x(5), functions * 4u + 2 * 99);
+}
+
+// Two functions that share a place in the jump cache and are called in turn: known code is gone on to without a way
+// out.
+TEST(Engine, KnownCodeIsFoundWithoutLeaving) {
+  constexpr unsigned times = 1000;
+  auto other = function + page_size;
+  while (ir::code_jump_index(other) != ir::code_jump_index(function)) other += 4;
+  ASSERT_LT(other, code + (1 << 20));
+  Bench b;
+  const auto call = [](U64 from, U64 to) { return jump(int(to - from), 1); };
+  b.put(code, {call(code, function), call(code + 4, other), i(Opcode::addi, 20, 20, -1),
+               branch(Opcode::bne, 20, 0, -12), plain(Opcode::wfi)});
+  b.put(function, {i(Opcode::addi, 5, 5, 1), i(Opcode::jalr, 0, 1, 0)});
+  b.put(other, {i(Opcode::addi, 5, 5, 3), i(Opcode::jalr, 0, 1, 0)});
+  b.x(20) = times;
+  b.state().pc = code;
+  b.hart().restore();
+  EXPECT_EQ(b.run(1'000'000), Hart::Stop::waiting);
+  EXPECT_EQ(b.x(5), 4u * times);
+  EXPECT_GE(b.hart().counters().jump_misses, 2u * times - 2);
+  EXPECT_LT(b.hart().counters().dispatches, 20u);
+}
+
 // A device that loads code into a page that held other code.
 TEST(Engine, DevicesMayWriteCode) {
   Bench b;
@@ -115,6 +165,23 @@ TEST(Engine, CodeMemoryThatIsFullIsEmptied) {
   EXPECT_EQ(b.x(5), 3u * blocks);
   EXPECT_GT(b.engine_counters().flushes, 1u);
   EXPECT_LE(b.engine_counters().code_bytes, 1u << 16);
+}
+
+// A guest that executes much code keeps all of it, as far as the memory goes: dropping it would be seconds of work.
+TEST(Engine, ManyTranslationsAreKept) {
+  Bench b;
+  constexpr unsigned blocks = 9000;
+  for (unsigned n = 0; n < blocks; n++)
+    b.put(code + n * 64, {i(Opcode::addi, 5, 5, 1), n + 1 < blocks ? jump(60) : plain(Opcode::wfi)});
+  for (unsigned round = 0; round < 2; round++) {
+    b.state().pc = code;
+    b.state().waiting = 0;
+    b.hart().restore();
+    EXPECT_EQ(b.run(1'000'000), Hart::Stop::waiting);
+  }
+  EXPECT_EQ(b.x(5), 2u * blocks);
+  EXPECT_EQ(b.engine_counters().translations, blocks);
+  EXPECT_EQ(b.engine_counters().flushes, 0u);
 }
 
 // A user program must not end the machine by what it has between an LR and its SC.
