@@ -111,11 +111,12 @@ struct ExecutionState {
 
 /// Where in a block a slow path was entered, and how.
 struct Site {
-  std::uint16_t offset;  // of the instruction in its page
-  std::uint8_t left;     // instructions of the block behind it
-  std::uint8_t size;     // of an access in bytes
-  bool sign;             // a load is extended by its sign
-  bool half = false;     // the instruction has two bytes, not four
+  static constexpr std::uint8_t paired = 1;  // as size: an SC, and between its LR and it the block has nothing else
+  std::uint16_t offset;                      // of the instruction in its page
+  std::uint8_t left;                         // instructions of the block behind it
+  std::uint8_t size;                         // of an access in bytes
+  bool sign;                                 // a load is extended by its sign
+  bool half = false;                         // the instruction has two bytes, not four
   constexpr std::uint32_t pack() const {
     return offset | std::uint32_t(half) << 15 | std::uint32_t(left) << 16 | std::uint32_t(size) << 24 |
            std::uint32_t(sign) << 31;

@@ -160,7 +160,8 @@ void Generator::emit_side(Side& side) {
       break;
     case Side::Kind::interpret: {
       // The result is where the interpreter put it: in the guest register that a later instruction sets.
-      a_.mov(DOPPEL_FIELD(layout_, site, 4), Site{std::uint16_t(i.offset), std::uint8_t(i.left), 0, false}.pack());
+      const auto size = i.op == Op::store_conditional ? Site::paired : std::uint8_t(0);
+      a_.mov(DOPPEL_FIELD(layout_, site, 4), Site{std::uint16_t(i.offset), std::uint8_t(i.left), size, false}.pack());
       a_.mov(DOPPEL_FIELD(layout_, bits, 4), 0);
       a_.call(DOPPEL_FIELD(layout_, routines.interpret, 8));
       const auto index = Value(&i - code_->data());

@@ -211,6 +211,8 @@ bool Hart::interpret_site() {
   state_.pc = execution_.page + site.offset;
   budget_ = std::uint64_t(execution_.budget) + site.left + 1;
   const auto pc = state_.pc;
+  // The way here was the one that the LR's block begins behind; now the SC is a block of its own.
+  if (site.size == ir::Site::paired && reservation_.block != 0) reservation_.block = pc;
   const auto unretired = state_.unretired;
   const auto mode = translation_mode().key();
   const auto changes = tlb_changes_;

@@ -316,5 +316,24 @@ TEST_F(AgreementTest, TimeIsReadByWhoMayAndGoesOn) {
   EXPECT_EQ(b.x(5), 1000u);
 }
 
+// On several harts an SC that fails for nothing makes an LR to come watch its page, which no hart then stores to
+// without asking: the first LR and SC of a page must not need a second try.
+TEST_F(AgreementTest, TheFirstReservationInAPageIsPlain) {
+  Bench two(2);
+  Pages pages(two);
+  pages.map(data, data, pte::v | pte::r | pte::w | pte::a);  // not stored to yet, so that the SC is the first to ask
+  pages.map(code, code);
+  two.state().menvcfg = envcfg::adue;
+  two.state().privilege = std::uint8_t(Privilege::supervisor);
+  two.x(10) = data;
+  two.put(code, {i(Opcode::addi, 11, 11, 1), lr(Opcode::lr_d, 5, 10), branch(Opcode::bne, 5, 0, 16),
+                 i(Opcode::addi, 6, 5, 1), amo(Opcode::sc_d, 7, 6, 10), branch(Opcode::bne, 7, 0, -20), jump(0)});
+  two.hart().restore();
+  two.run(500);
+  EXPECT_EQ(two.peek(data), 1u);
+  EXPECT_EQ(two.x(11), 1u);
+  EXPECT_EQ(two.hart().counters().watched_reservations, 0u);
+}
+
 }  // namespace
 }  // namespace doppel::riscv64::bench
