@@ -38,7 +38,7 @@ void Hart::reset(std::uint64_t pc, Privilege privilege, std::uint64_t a0, std::u
 }
 
 void Hart::restore() {
-  reservation_ = {};
+  reservation_ = {}, watch_at_ = 1;
   mtimecmp_ = std::min(mtimecmp_.load(), state_.mtimecmp);
   flush_translations();
   flush_instructions();

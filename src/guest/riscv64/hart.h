@@ -352,9 +352,12 @@ class Hart {
     std::uint64_t block =
         0;  // where the block of that SC must have been entered: behind the branch that is between; 0 is none
     unsigned size = 0;
+    std::uint64_t pc = 0;  // of the LR
   } reservation_;
   Reservation take_reservation();
-  bool watch_next_ = false;  // a plain reservation did not fit the code: the next LR is watched
+  /// An LR whose plain reservation did not fit the code is watched the next time; 1 is none. Only that one: of others
+  /// translated code may not ask the hart.
+  std::uint64_t watch_at_ = 1;
 
   AddressViews views_;
   BlockCache blocks_;
