@@ -171,6 +171,7 @@ Result<void> Computer::make_harts() {
                                                             .max_paging = paging,
                                                             .host_sbi = !machine_mode_,
                                                             .harts = config_.cpus,
+                                                            .exact_runs = config_.clock == ClockKind::instructions,
                                                             .exact_slices = config_.clock == ClockKind::instructions},
                                         *memory_, *bus_, *reservations_, environment));
   if (config_.engine != EngineKind::interpreter) {

@@ -12,6 +12,8 @@ namespace {
 
 // How many instructions may pass between two looks at the clock: some 10 to 20 microseconds.
 constexpr std::uint64_t clock_slice = 2048, translated_clock_slice = 32768;
+/// What a run that need not be exact may leave.
+constexpr std::uint64_t most_left = 2 * longest_path;
 
 }  // namespace
 
@@ -39,6 +41,7 @@ void Hart::reset(std::uint64_t pc, Privilege privilege, std::uint64_t a0, std::u
 
 void Hart::restore() {
   reserve({});
+  watch_at_ = 1;
   mtimecmp_ = std::min(mtimecmp_.load(), state_.mtimecmp);
   flush_translations();
   flush_instructions();
@@ -101,7 +104,9 @@ void Hart::forbid_stores(std::uint64_t physical_page) {
 std::uint64_t Hart::steps() const { return state_.steps + (slice_ - budget_) - ahead_; }
 
 Hart::Stop Hart::run(std::uint64_t instructions) {
-  const auto end = state_.steps + instructions;
+  // Translated code that need not end exactly is not left in the middle of what it executes as one.
+  const auto least = executor_ && !config_.exact_runs && !config_.exact_slices ? most_left : 1;
+  const auto end = state_.steps + std::max<std::uint64_t>(instructions, least);
   while (true) {
     __atomic_store_n(&execution_.limit, 0, __ATOMIC_SEQ_CST);
     if (attention_.exchange(false, std::memory_order_acq_rel)) {
@@ -117,10 +122,10 @@ Hart::Stop Hart::run(std::uint64_t instructions) {
       wait(Wait::none);
     }
     take_interrupt();
-    if (state_.steps >= end) return Stop::budget;
+    if (end - state_.steps < least) return Stop::budget;
     if (executor_) environment_.tell_time(execution_.time);
     const auto slice = std::min(end - state_.steps, slice_length());
-    exact_budget_ = config_.exact_slices || slice == end - state_.steps;
+    exact_budget_ = config_.exact_slices || (config_.exact_runs && slice == end - state_.steps);
     execute(slice);
     if (std::exchange(pause_, false)) return Stop::pause;
   }

@@ -59,6 +59,7 @@ struct HartConfig {
   Paging max_paging = Paging::sv39;  // the largest mode that satp takes
   bool host_sbi = false;             // ECALL from S-mode is served by HartEnvironment::supervisor_call
   unsigned harts = 1;                // of the machine
+  bool exact_runs = true;            // run() executes all the instructions that it may, not almost all
   bool exact_slices = false;         // time is a count of instructions: timers are looked at as often by every executor
 };
 
@@ -86,7 +87,7 @@ class Hart {
     asked,    // stop() was called
     pause,    // the guest spins (PAUSE, WRS): others may use the thread
   };
-  /// Executes at most `instructions`, and exactly so many when it returns Stop::budget. One that traps counts too.
+  /// Executes at most `instructions`, and exactly so many (HartConfig::exact_runs) when it returns Stop::budget. One that traps counts too.
   Stop run(std::uint64_t instructions);
   /// Makes a run() under way, or else the next one, return soon. Any thread.
   void stop() {
@@ -380,6 +381,7 @@ class Hart {
     std::uint64_t block =
         0;  // where the block of that SC must have been entered: behind the branch that is between; 0 is none
     unsigned size = 0;
+    std::uint64_t pc = 0;  // of the LR
   } reservation_;
   /// Generated code need not know more of it than whether there is one.
   void reserve(const Reservation& reservation) {
@@ -391,7 +393,9 @@ class Hart {
     return std::exchange(reservation_, {});
   }
   Reservation take_reservation();
-  bool watch_next_ = false;  // a plain reservation did not fit the code: the next LR is watched
+  /// An LR whose plain reservation did not fit the code is watched the next time; 1 is none. Only that one: of others
+  /// translated code may not ask the hart.
+  std::uint64_t watch_at_ = 1;
 
   AddressViews views_;
   BlockCache blocks_;

@@ -57,7 +57,7 @@ bool Hart::load_reserved(const Op& op, std::uint64_t address, T& value) {
   const auto place = locate_atomic(op, address, sizeof(T), Access::load);
   if (!place.host) return false;
   const auto read = [&] { value = __atomic_load_n(reinterpret_cast<const T*>(place.host), __ATOMIC_SEQ_CST); };
-  const bool plain = config_.harts == 1 || (op.imm != 0 && !watch_next_);
+  const bool plain = config_.harts == 1 || (op.imm != 0 && watch_at_ != pc_of(op));
   if (plain) {
     if (reservation_.kind == Reservation::Kind::watched) reservations_.cancel(config_.id);
     constexpr std::uint32_t rl = 1 << 25;
@@ -66,10 +66,10 @@ bool Hart::load_reserved(const Op& op, std::uint64_t address, T& value) {
     read();
     const auto behind_branch = plain_way_behind_branch(op.imm);
     reserve({Reservation::Kind::plain, place.physical, std::uint64_t(value), steps_before(op) + plain_way_steps(op.imm),
-             behind_branch ? pc_of(op) + behind_branch : 0, sizeof(T)});
+             behind_branch ? pc_of(op) + behind_branch : 0, sizeof(T), pc_of(op)});
   } else {
     reserve_watched(place, read);
-    reserve({Reservation::Kind::watched, place.physical, 0, 0, 0, sizeof(T)});
+    reserve({Reservation::Kind::watched, place.physical, 0, 0, 0, sizeof(T), pc_of(op)});
   }
   execution_.reserved_inline = 0;
   return true;
@@ -105,9 +105,9 @@ bool Hart::store_conditional(const Op& op, std::uint64_t address, T value, bool&
       reservations_.store(config_.id, place.physical, sizeof(T), exchange);
     else if (fits)
       exchange();
-    watch_next_ = !fits;
+    if (!fits) watch_at_ = reservation.pc;
   }
-  if (stored) watch_next_ = false;
+  if (stored && watch_at_ == reservation.pc) watch_at_ = 1;
   return true;
 }
 

@@ -109,6 +109,24 @@ TEST_F(AgreementTest, AnyScEndsAReservation) {
   EXPECT_EQ(b.peek(data), 0u);
 }
 
+// What a failed SC asks of the next LR concerns its own LR, not one whose SC is a compare-and-swap for every executor.
+TEST(AgreementTestOfTwoHarts, AFailureIsNotMadeUpForByAnotherLr) {
+  Bench b(2);
+  b.x(10) = data, b.x(11) = data + page_size, b.x(20) = 2;
+  // Watched from the second round on: an SC behind a WRS fails in the first.
+  const Program loop = {lr(Opcode::lr_w, 5, 10),         amo(Opcode::sc_w, 6, 12, 10),
+                        lr(Opcode::lr_w, 5, 11),         plain(Opcode::wrs_sto),
+                        amo(Opcode::sc_w, 7, 12, 11),    i(Opcode::addi, 20, 20, -1),
+                        branch(Opcode::bne, 20, 0, -24), jump(0)};
+  b.put(code, loop);
+  b.state().pc = code;
+  b.hart().restore();
+  for (unsigned n = 0; n < 3; n++) b.run(20);
+  EXPECT_EQ(b.x(20), 0u);
+  EXPECT_EQ(b.x(6), 0u);
+  EXPECT_EQ(b.x(7), 0u);
+}
+
 // A device gets the bytes that were stored, and not what else was in the register.
 TEST_F(AgreementTest, DevicesSeeOnlyWhatIsStored) {
   std::vector<U64> written;
