@@ -37,7 +37,7 @@ void Engine::optimize_by(const MakeRegionQueue& make, std::uint32_t hot) {
 void Engine::sample(Hart& hart) {
   Key key{.physical = 0, .behind = 0, .mode = hart.translation_mode()};
   if (key.mode.exact_blocks) return;
-  if (!hart.find_code(key.physical, key.behind) || key.behind != 0) return;
+  if (!hart.knows_code(key.physical)) return;  // finding out could trap, and the budget may be used up
   auto* entry = look_up(key);
   if (!entry || ++entry->samples != hot_) return;
   std::lock_guard guard(lock_);
