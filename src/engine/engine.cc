@@ -105,7 +105,7 @@ void Engine::execute(Hart& hart) {
     if (e.exit == ir::Exit::link) {
       code = link(hart);
     } else if (e.exit == ir::Exit::forgotten) {
-      code = renew(hart);
+      find_anew(hart);
     } else if (hart.budget() < longest && !hart.attention()) {
       if (optimizer_ && hart.budget() > 0) sample(hart);
       if (!hart.exact_budget()) return;
@@ -274,15 +274,13 @@ const std::byte* Engine::link(Hart& hart) {
   return code;
 }
 
-/// The jump cache led to code that was forgotten: finding what is there now puts that in its place.
-const std::byte* Engine::renew(Hart& hart) {
+/// The jump cache led to code that was forgotten. Nothing is done here that could trap: the budget may be used up.
+void Engine::find_anew(Hart& hart) {
   const auto& e = hart.execution();
-  {
-    std::lock_guard guard(lock_);
-    const auto* from = translations_.at(static_cast<const std::byte*>(e.link) - 1);
-    hart.state().pc = e.page + (from->key.physical & page_mask);
-  }
-  return at_pc(hart);
+  std::lock_guard guard(lock_);
+  const auto* from = translations_.at(static_cast<const std::byte*>(e.link) - 1);
+  hart.state().pc = e.page + (from->key.physical & page_mask);
+  hart.forget_code_at(hart.state().pc);
 }
 
 void Engine::patch(const TranslationLink& link, const std::byte* target) {
@@ -332,7 +330,7 @@ void Engine::forget(Translation& translation) {
   }
 }
 
-/// Whoever comes to a block's entry leaves for renew() from now on; the call takes the place of part of the first
+/// Whoever comes to a block's entry leaves for find_anew() from now on; the call takes the place of part of the first
 /// instruction, or of a jump to a region.
 void Engine::close_entry(const std::byte* code) {
   std::uint64_t bytes;

@@ -65,8 +65,8 @@ class Engine final : public riscv64::Executor {
   /// The same for code that is running, where nothing need be made or looked up in the guest's tables; else null.
   const std::byte* known_at_pc(Hart& hart);
   static std::uint64_t find_for_code(void* owner);
-  /// What is to execute in place of the code that the hart came back from, as at_pc().
-  const std::byte* renew(Hart& hart);
+  /// Makes the hart look for what is to execute in place of the code that it came back from.
+  void find_anew(Hart& hart);
   void enter(Hart& hart, const void* code);
   const std::byte* find(Hart& hart, const Key& key);
   Translation* look_up(const Key& key) const;

@@ -22,8 +22,9 @@ Value Builder::get(unsigned reg, Type type) {
 }
 
 void Builder::set(unsigned reg, Value value) {
-  const bool floating = is_float(code_.instructions[value].type) && traits(code_.instructions[value].op).result != "i";
-  append({.op = floating || traits(code_.instructions[value].op).result == "f" ? Op::setf : Op::set,
+  const auto& from = code_.instructions[value];
+  const auto result = traits(from.op).result[0];
+  append({.op = result == 'f' || (is_float(from.type) && result != 'i') ? Op::setf : Op::set,
           .type = Type::i64,
           .reg = std::uint8_t(reg),
           .a = value});

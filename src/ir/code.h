@@ -1,6 +1,7 @@
 #pragma once
 // The intermediate representation between guest frontends and code generators (ARCHITECTURE, law 1). ops.inc has the
 // operations.
+#include <array>
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -68,7 +69,26 @@ struct OpTraits {
   std::string_view name, arguments, result;
   bool pure, state, memory, leaves, last;
 };
-const OpTraits& traits(Op op);
+namespace detail {
+enum class Trait { pure, flags, state, memory, leaves, last };
+
+constexpr OpTraits row(std::string_view name, std::string_view arguments, std::string_view result, Trait trait) {
+  return {.name = name.ends_with('_') ? name.substr(0, name.size() - 1) : name,
+          .arguments = arguments,
+          .result = result,
+          .pure = trait == Trait::pure,
+          .state = trait == Trait::state,
+          .memory = trait == Trait::memory,
+          .leaves = trait == Trait::leaves || trait == Trait::last,
+          .last = trait == Trait::last};
+}
+
+inline constexpr std::array<OpTraits, std::size_t(Op::count)> all_traits = {
+#define OP(name, arguments, result, trait) row(#name, arguments, result, Trait::trait),
+#include "ir/ops.inc"
+};
+}  // namespace detail
+constexpr const OpTraits& traits(Op op) { return detail::all_traits[std::size_t(op)]; }
 
 /// The window that a load or store relies on, or no_value.
 constexpr Value window_of(const Instruction& i) {

@@ -107,8 +107,8 @@ void Generator::mark_dead_sets() {
 
 bool Generator::is_floating(Value value) const {
   const auto& i = definition(value);
-  const auto result = ir::traits(i.op).result;
-  return result == "f" || (result == "t" && ir::is_float(i.type));
+  const auto result = ir::traits(i.op).result[0];
+  return result == 'f' || (result == 't' && ir::is_float(i.type));
 }
 
 void Generator::use(Value value) {

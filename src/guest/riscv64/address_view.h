@@ -28,6 +28,9 @@ class CodeJumps {
     jump = {pc, code};
     filter_.add(pc, leaf_bits);
   }
+  void remove(std::uint64_t pc) {
+    if (auto& jump = at(pc); jump.address == pc) jump = {};
+  }
   /// Says that code which is here depends on the page of another address too.
   void depends_on(std::uint64_t address, unsigned leaf_bits) { filter_.add(address, leaf_bits); }
   void flush() {

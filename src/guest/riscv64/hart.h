@@ -206,6 +206,7 @@ class Hart {
     const auto& jump = code_view_->code[translation_mode().jump_key()].at(pc);
     return jump.address == pc ? jump.code : nullptr;
   }
+  void forget_code_at(std::uint64_t pc) { code_view_->code[translation_mode().jump_key()].remove(pc); }
   /// After find_code() or knows_code(), in the present mode: that code is there.
   void set_code_at(std::uint64_t pc, TranslationMode mode, const void* code, bool crosses) {
     auto& jumps = code_view_->code[mode.jump_key()];

@@ -122,6 +122,9 @@ class Sharing {
 
 }  // namespace
 
-void share_tlb_checks(Code& code) { Sharing(code).run(); }
+void share_tlb_checks(Code& code) {
+  const auto accesses = std::ranges::count_if(code.instructions, [](const auto& i) { return is_access(i.op); });
+  if (accesses > 1) Sharing(code).run();
+}
 
 }  // namespace doppel::ir
