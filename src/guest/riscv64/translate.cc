@@ -46,7 +46,7 @@ void count_backwards(ir::Code& code) {
 }  // namespace
 
 bool Translator::reaches_store_conditional(const Instruction& lr) const {
-  if (lr.rd == lr.rs1) return false;
+  if (step || lr.rd == lr.rs1) return false;  // of a path no bytes are known
   const auto wanted = lr.op == Opcode::lr_w ? Opcode::sc_w : Opcode::sc_d;
   std::int64_t branches_to[longest_reservation];
   unsigned branches = 0;

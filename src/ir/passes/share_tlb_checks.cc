@@ -124,7 +124,7 @@ class Sharing {
 
 void share_tlb_checks(Code& code) {
   const auto accesses = std::ranges::count_if(code.instructions, [](const auto& i) { return is_access(i.op); });
-  if (accesses > 1) Sharing(code).run();
+  if (accesses > (code.path ? 0 : 1)) Sharing(code).run();
 }
 
 }  // namespace doppel::ir
