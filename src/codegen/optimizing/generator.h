@@ -123,7 +123,7 @@ class Generator {
   void define_in(Value v, unsigned reg);
   x86::Xmm define_vector(Value v);
   void consume(Value n);
-  void unlock() { locked_ = locked_vectors_ = 0; }
+  void unlock() { locked_ = locked_vectors_ = 0, read_ = ir::no_value; }
   x86::Mem home(unsigned reg, unsigned size = 8) const { return x86::ptr(fast::state, layout_.offset[reg], size); }
   x86::Mem slot(int n, unsigned size = 8) const { return x86::ptr(x86::rsp, 8 * n, size); }
   x86::Mem memory_of(Value v, unsigned size = 8) const;
@@ -203,6 +203,7 @@ class Generator {
   std::array<Value, vector_count> in_vector_{};
   std::uint64_t slots_ = 0;
   std::uint32_t locked_ = 0, locked_vectors_ = 0;
+  Value read_ = ir::no_value;  // that the running operation reads from memory: nothing else goes there yet
   Value now_ = 0;
   bool exits_now_ = false;
   Label round_;

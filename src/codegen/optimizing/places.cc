@@ -88,7 +88,7 @@ void Generator::spill(Value v) {
     const auto holder = holder_of_[reg];
     if (holder != no_value) {
       auto& other = info_[holder];
-      if (!dead(holder) && other.reg == nowhere && other.slot == nowhere) continue;
+      if (holder == read_ || (!dead(holder) && other.reg == nowhere && other.slot == nowhere)) continue;
       other.home = nowhere;
     }
     holder_of_[reg] = v;
@@ -98,7 +98,7 @@ void Generator::spill(Value v) {
   if (info.home == nowhere) {
     if (~slots_ == 0)
       for (auto& other : info_)
-        if (other.slot != nowhere && dead(Value(&other - info_.data()))) slots_ &= ~(1ULL << other.slot), other.slot = nowhere;
+        if (const auto value = Value(&other - info_.data()); other.slot != nowhere && value != read_ && dead(value)) slots_ &= ~(1ULL << other.slot), other.slot = nowhere;
     const auto n = std::countr_one(slots_);
     assert(n < 64);
     slots_ |= 1ULL << n;
@@ -162,7 +162,7 @@ asmjit::Operand Generator::use_anywhere(Value v) {
   const bool in_memory = info.reg == nowhere && (info.slot != nowhere || info.home != nowhere) && !remade(v);
   if (in_memory && info.next_use == now_) {
     for (unsigned k = 0; k < 4; k++)
-      if (arguments_[now_][k] == v && next_[now_][k] == never) return memory_of(v);
+      if (arguments_[now_][k] == v && next_[now_][k] == never) return read_ = v, memory_of(v);
   }
   return use(v);
 }
