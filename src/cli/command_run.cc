@@ -19,7 +19,7 @@ namespace doppel {
 namespace {
 
 struct RunOptions {
-  std::string image, memory = "2G", network = "user", engine = Engine::supported() ? "fast" : "interpreter",
+  std::string image, memory = "2G", network = "user", engine = Engine::supported() ? "optimizing" : "interpreter",
                      clock = "host", code_cache, code_cache_size = "256M";
   std::vector<std::string> disks, ports, dumps;
   bool snapshot = false, no_sandbox = false, statistics = false;
@@ -162,8 +162,8 @@ void print_statistics(const MachineStatistics& s) {
           "  that go round       {:>16}\n"
           "  of guest code       {:>16}\n",
           s.engine->translations, s.engine->translated_instructions, s.engine->code_bytes, s.engine->links,
-          s.engine->invalidated, s.engine->flushes, h.jump_misses, h.dispatches, s.engine->paths,
-          s.engine->path_loops, s.engine->path_instructions);
+          s.engine->invalidated, s.engine->flushes, h.jump_misses, h.dispatches, s.engine->paths, s.engine->path_loops,
+          s.engine->path_instructions);
   if (s.code_store) print_code_store(*s.code_store);
   if (s.engine) print_interpreted(h);
   for (std::size_t i = 0; i < s.places.size(); i++)

@@ -234,13 +234,14 @@ void Engine::observe(std::unique_ptr<TranslationObserver> observer) {
 
 void Engine::tell_observers(std::uint64_t address, const Translation& translation, const fast::GeneratedCode& code) {
   const auto* path = translation.path;
-  const MadeTranslation made{.address = address,
-                             .physical = translation.key.physical,
-                             .engine = path ? "optimizing" : "fast",
-                             .source = path ? std::span<const std::byte>(path->parts.front().source) : translation.source,
-                             .code = {translation.code, code.bytes.size()},
-                             .ir = ir_,
-                             .marks = code.marks};
+  const MadeTranslation made{
+      .address = address,
+      .physical = translation.key.physical,
+      .engine = path ? "optimizing" : "fast",
+      .source = path ? std::span<const std::byte>(path->parts.front().source) : translation.source,
+      .code = {translation.code, code.bytes.size()},
+      .ir = ir_,
+      .marks = code.marks};
   for (const auto& observer : observers_) observer->made(made);
 }
 

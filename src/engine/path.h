@@ -26,7 +26,7 @@ struct Path {
     std::uint64_t since = 0;
   };
   std::vector<Way> ways;
-  std::uint32_t check = 0;           // its ir::PathCheck; 0: it lies on one page
+  std::uint32_t check = 0;  // its ir::PathCheck; 0: it lies on one page
 
   std::uint64_t physical_page(std::int32_t page) const {
     return std::ranges::find(parts, page, &PathPart::page)->physical;

@@ -28,7 +28,8 @@ constexpr unsigned jump_bytes = 5, budget_bytes = 7;
 bool may_be_in_path(const PathStep& step, riscv64::TranslationMode mode) {
   ir::Code code;
   riscv64::translate_path({&step, 1}, mode, code);
-  return std::ranges::all_of(code.instructions, [](const ir::Instruction& i) { return optimizing::Generator::knows(i.op); });
+  return std::ranges::all_of(code.instructions,
+                             [](const ir::Instruction& i) { return optimizing::Generator::knows(i.op); });
 }
 
 }  // namespace
@@ -49,16 +50,17 @@ struct Engine::Recording {
       const auto number = std::int32_t(step.offset >> page_shift);
       const auto offset = std::uint16_t(std::uint64_t(step.offset) & page_mask);
       if (parts.empty() || parts.back().page != number || parts.back().offset + parts.back().source.size() != offset)
-        parts.push_back({.physical = std::ranges::find(pages, number, &Page::number)->physical, .page = number, .offset = offset, .source = {}});
+        parts.push_back({.physical = std::ranges::find(pages, number, &Page::number)->physical,
+                         .page = number,
+                         .offset = offset,
+                         .source = {}});
       const auto* bytes = reinterpret_cast<const std::byte*>(&step.instruction.bits);
       parts.back().source.insert(parts.back().source.end(), bytes, bytes + step.instruction.length);
     }
     return parts;
   }
   bool goes_round() const { return steps.back().next == steps.front().offset; }
-  bool visited(std::int64_t offset) const {
-    return std::ranges::find(steps, offset, &PathStep::offset) != steps.end();
-  }
+  bool visited(std::int64_t offset) const { return std::ranges::find(steps, offset, &PathStep::offset) != steps.end(); }
 };
 
 void Engine::optimize(std::uint32_t hot, std::uint32_t taken) {
@@ -106,9 +108,8 @@ void Engine::record_path(Hart& hart) {
   if (recording.steps.size() < shortest && !recording.goes_round()) return;
   // What was looked at last may not be on the path.
   std::erase_if(recording.pages, [&](const Recording::Page& page) {
-    return std::ranges::none_of(recording.steps, [&](const PathStep& step) {
-      return std::int32_t(step.offset >> page_shift) == page.number;
-    });
+    return std::ranges::none_of(
+        recording.steps, [&](const PathStep& step) { return std::int32_t(step.offset >> page_shift) == page.number; });
   });
   make_path(hart, key, recording);
 }
@@ -135,7 +136,8 @@ bool Engine::record_step(Hart& hart, Recording& recording) {
     Key key;
     if (!hart.find_code(key.physical, key.behind)) return false;
     if (key.behind != 0) return true;
-    recording.pages.push_back({number, key.physical & ~page_mask, bytes_of({.physical = key.physical & ~page_mask, .behind = 0, .mode = {}})});
+    recording.pages.push_back({number, key.physical & ~page_mask,
+                               bytes_of({.physical = key.physical & ~page_mask, .behind = 0, .mode = {}})});
     page = recording.pages.end() - 1;
   }
   const auto at = pc & page_mask;
@@ -143,10 +145,16 @@ bool Engine::record_step(Hart& hart, Recording& recording) {
   racing_copy(reinterpret_cast<std::byte*>(&bits), page->bytes.data() + at, std::min<std::size_t>(4, page_size - at));
   if (riscv64::instruction_length(bits) == 2) bits &= 0xffff;
   const auto instruction = riscv64::decode(bits);
-  if (at + instruction.length > page_size || !may_be_in_path({.offset = offset, .next = offset, .address = 0, .instruction = instruction}, hart.translation_mode())) return true;
+  if (at + instruction.length > page_size ||
+      !may_be_in_path({.offset = offset, .next = offset, .address = 0, .instruction = instruction},
+                      hart.translation_mode()))
+    return true;
   const auto address = hart.state().x[instruction.rs1] + std::uint64_t(std::int64_t(instruction.imm));
   if (!hart.step(bits)) return false;
-  recording.steps.push_back({.offset = offset, .next = std::int64_t(hart.state().pc - recording.page), .address = address, .instruction = instruction});
+  recording.steps.push_back({.offset = offset,
+                             .next = std::int64_t(hart.state().pc - recording.page),
+                             .address = address,
+                             .instruction = instruction});
   return true;
 }
 

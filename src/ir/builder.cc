@@ -38,8 +38,7 @@ Value Builder::page() {
 
 bool Builder::is_place(Value value, std::int64_t& offset) const {
   const auto& i = code_.instructions[value];
-  const bool sum = i.op == Op::add && i.type == Type::i64 && is_constant(i.b) &&
-                   code_.instructions[i.a].op == Op::page;
+  const bool sum = i.op == Op::add && i.type == Type::i64 && is_constant(i.b) && code_.instructions[i.a].op == Op::page;
   if (!sum && i.op != Op::page) return false;
   offset = sum ? constant_of(i.b) : 0;
   return true;

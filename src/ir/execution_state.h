@@ -99,7 +99,7 @@ struct ExecutionState {
   std::uint64_t (*store_function)(void*) = nullptr;
   std::uint64_t (*interpret_function)(void*) = nullptr;
   std::uint64_t (*refill_function)(void*) = nullptr;  // 0 says that the TLB cannot have the page of `address`
-  std::uint64_t (*check_function)(void*) = nullptr;  // 0 says that the path whose check `site` is cannot be used
+  std::uint64_t (*check_function)(void*) = nullptr;   // 0 says that the path whose check `site` is cannot be used
   void* owner = nullptr;
   // Constants of floating-point code.
   std::uint64_t sign64 = 1ULL << 63, sign32 = 1ULL << 31, canonical64 = 0x7ff8'0000'0000'0000,

@@ -152,6 +152,7 @@ class Parser {
       if (!another || !take_value(line, *arguments[n])) return line.fail("{} needs {} values, as in %3", name, count);
     if (another ? !line.number(i.imm) : f.imm) return line.fail("{} needs a number last", name);
     if (f.size && (!line.expect(',') || !line.number(i.size))) return line.fail("{} needs its bytes last", name);
+    if (f.window && line.accept(',') && !line.number(i.size)) return line.fail("{} has where it was seen last", name);
     if (f.window && line.accept_word("in") && !take_value(line, *arguments[count])) return false;
     return line.expect_end();
   }

@@ -33,7 +33,7 @@ struct MachineConfig {
   std::vector<PublishedPort> ports;
   std::string console = "stdio";  // stdio, none, unix:PATH, or a file for the output
   ClockKind clock = ClockKind::host;
-  EngineKind engine = EngineKind::fast;
+  EngineKind engine = EngineKind::optimizing;
   std::uint64_t code_cache = 256ULL << 20;  // bytes of translated code that are kept
   CodeStoreOptions code_store;              // where they are kept from run to run
   TranslationReports reports;

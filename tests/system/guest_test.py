@@ -112,16 +112,16 @@ class Determinism(GuestTest):
         self.assertEqual(run("optimizing")[0], first[0])
 
 
-class HotRegions(GuestTest):
-    def test_regions_are_compiled_and_compute_the_same(self):
+class Paths(GuestTest):
+    def test_paths_are_made_and_compute_the_same(self):
         script = "i=0; while [ $i -lt 12 ]; do $B seq 1 9000 | $B sha256sum; $B seq 1 20000 | $B gzip | $B md5sum; i=$((i+1)); done; " + POWER_OFF
         plain = self.guest.run(script, "--engine", "fast")
         optimized = self.guest.run(script, "--engine", "optimizing", "--stats")
         sums = lambda result: [line for line in result.stdout.splitlines() if line.rstrip().endswith(b"-")]
         self.assertEqual(len(sums(plain)), 24, plain.stdout[-2000:])
         self.assertEqual(sums(plain), sums(optimized), optimized.stdout[-1500:])
-        compiled = [line.split()[-1] for line in optimized.stderr.decode().splitlines() if line.startswith("regions compiled")]
-        self.assertGreater(int(compiled[0]), 0)
+        made = [line.split()[-1] for line in optimized.stderr.decode().splitlines() if line.startswith("paths ")]
+        self.assertGreater(int(made[0]), 0)
 
 
 class Kill(GuestTest):

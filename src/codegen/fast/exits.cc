@@ -17,7 +17,9 @@ bool in_page(std::int64_t target) { return target >= 0 && target < guest_page - 
 }  // namespace
 
 std::uint32_t Generator::site(const Instruction& i) const {
-  return Site{std::uint16_t(i.offset), std::uint8_t(i.left), std::uint8_t(ir::bytes(i.type)), i.flag != 0, i.length == 2}.pack();
+  return Site{std::uint16_t(i.offset), std::uint8_t(i.left), std::uint8_t(ir::bytes(i.type)), i.flag != 0,
+              i.length == 2}
+      .pack();
 }
 
 Generator::Side& Generator::add_side(Side::Kind kind, const Instruction& i) {

@@ -7,7 +7,8 @@
 namespace doppel::fast {
 namespace {
 
-const std::array<x86::Gp, 8> caller_saved = {x86::rcx, x86::rdx, x86::rsi, x86::rdi, x86::r8, x86::r9, x86::r10, x86::r11};
+const std::array<x86::Gp, 8> caller_saved = {x86::rcx, x86::rdx, x86::rsi, x86::rdi,
+                                             x86::r8,  x86::r9,  x86::r10, x86::r11};
 const std::array<x86::Gp, 6> callee_saved = {x86::rbx, x86::rbp, x86::r12, x86::r13, x86::r14, x86::r15};
 // Six registers and the return address are seven words: the frame makes the stack pointer a multiple of 16 again, so
 // that a call from generated code leaves it 8 off, as at the begin of any function.
@@ -139,7 +140,8 @@ class Writer {
 
   /// Called by a path whose window missed the TLB, with anything in any register: the flags say whether to look again.
   std::size_t refill() {
-    constexpr std::int32_t vectors_at = 8 * std::int32_t(std::size(caller_saved)), saved = vectors_at + 8 * vector_count;
+    constexpr std::int32_t vectors_at = 8 * std::int32_t(std::size(caller_saved)),
+                           saved = vectors_at + 8 * vector_count;
     constexpr std::int32_t bytes = (saved + 15) / 16 * 16 + 8;
     const auto at = begin();
     a_.sub(x86::rsp, bytes);
@@ -150,7 +152,8 @@ class Writer {
         place += 8;
       }
       for (unsigned n = 0; n < vector_count; n++, place += 8)
-        load ? a_.vmovsd(x86::xmm(n), x86::ptr(x86::rsp, place, 8)) : a_.vmovsd(x86::ptr(x86::rsp, place, 8), x86::xmm(n));
+        load ? a_.vmovsd(x86::xmm(n), x86::ptr(x86::rsp, place, 8))
+             : a_.vmovsd(x86::ptr(x86::rsp, place, 8), x86::xmm(n));
     };
     move_all(false);
     a_.mov(x86::rdi, DOPPEL_FIELD(layout_, owner, 8));

@@ -139,8 +139,9 @@ void Generator::collect_header() {
   for (unsigned reg = 0; reg < layout_.registers; reg++) {
     if (!kept(reg)) continue;
     const auto in = header_[reg];
-    const auto to = in == nowhere ? Location{.kind = Kind::home, .number = std::uint16_t(reg)}
-                                  : Location{.kind = floating_[reg] ? Kind::vector : Kind::gp, .number = std::uint16_t(in)};
+    const auto to = in == nowhere
+                        ? Location{.kind = Kind::home, .number = std::uint16_t(reg)}
+                        : Location{.kind = floating_[reg] ? Kind::vector : Kind::gp, .number = std::uint16_t(in)};
     const auto move = move_of(current_[reg], to);
     if (move.from != move.to || move.change != Change::none) moves_.push_back(move);
   }
@@ -249,7 +250,8 @@ x86::Mem Generator::memory(const Location& location) const {
     case Kind::target:
       return x86::ptr(fast::state, layout_.pc, 8);
     default:
-      return x86::ptr(fast::state, layout_.execution + std::int32_t(offsetof(ir::ExecutionState, vectors) + 8 * location.number), 8);
+      return x86::ptr(fast::state,
+                      layout_.execution + std::int32_t(offsetof(ir::ExecutionState, vectors) + 8 * location.number), 8);
   }
 }
 
@@ -323,7 +325,8 @@ void Generator::emit_move(const Move& move) {
         a_.mov(memory(to), std::int32_t(from.value));
         return;
       }
-      from.value >= 0 && from.value <= 0xffffffffLL ? a_.mov(target.r32(), std::uint32_t(from.value)) : a_.mov(target, from.value);
+      from.value >= 0 && from.value <= 0xffffffffLL ? a_.mov(target.r32(), std::uint32_t(from.value))
+                                                    : a_.mov(target, from.value);
       break;
     case Kind::page:
       a_.mov(target, DOPPEL_FIELD(layout_, page, 8));

@@ -95,7 +95,9 @@ class Generator {
   bool is_exit(const Instruction& i) const;
   bool has_effect(const Instruction& i) const;
   bool can_sink(const Instruction& i) const;
-  Value resolve(Value v) const { return v != ir::no_value && (*list_)[v].op == ir::Op::get ? header((*list_)[v].reg) : v; }
+  Value resolve(Value v) const {
+    return v != ir::no_value && (*list_)[v].op == ir::Op::get ? header((*list_)[v].reg) : v;
+  }
   Value header(unsigned reg) const { return Value(list_->size()) + reg; }
   bool is_header(Value v) const { return v >= list_->size(); }
   const Instruction& definition(Value v) const { return (*list_)[v]; }

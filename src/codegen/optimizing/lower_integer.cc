@@ -290,7 +290,8 @@ void Generator::emit_select(Value n) {
   else
     a_.test(use(a(n)), use(a(n)));
   consume(n);
-  const auto to = define(n, otherwise == taken || otherwise == a(n) || (joined && otherwise == b(n)) ? no_value : otherwise);
+  const auto to =
+      define(n, otherwise == taken || otherwise == a(n) || (joined && otherwise == b(n)) ? no_value : otherwise);
   if (to != second) a_.mov(to, second);
   a_.cmov(code, to, first);
 }

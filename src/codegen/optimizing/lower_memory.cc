@@ -24,7 +24,13 @@ void Generator::emit_window(Value n) {
   const auto first = std::int32_t(displacement_[n]), last = first + std::int32_t(i.size) - 1;
   consume(n);
   const auto to = define(n);
-  misses_.push_back({.label = a_.newLabel(), .retry = a_.newLabel(), .base = base, .first = first, .store = i.flag != 0, .exit = {}, .at = n});
+  misses_.push_back({.label = a_.newLabel(),
+                     .retry = a_.newLabel(),
+                     .base = base,
+                     .first = first,
+                     .store = i.flag != 0,
+                     .exit = {},
+                     .at = n});
   auto& miss = misses_.back();
   a_.bind(miss.retry);
   if (first == 0) {

@@ -13,14 +13,16 @@ using ir::Type;
 /// Whether nobody wants the value any more: behind the running operation, or where that may leave, from it on.
 bool Generator::dead(Value v) const {
   const auto& info = info_[v];
-  return info.next_use == never && (info.exit_last < std::int32_t(now_) || (info.exit_last == std::int32_t(now_) && !exits_now_));
+  return info.next_use == never &&
+         (info.exit_last < std::int32_t(now_) || (info.exit_last == std::int32_t(now_) && !exits_now_));
 }
 
 bool Generator::is_place(Value v, std::int64_t& offset) const {
   if (is_header(v)) return false;
   const auto& i = definition(v);
   if (i.op == Op::page) return offset = 0, true;
-  if (i.op != Op::add || i.type != Type::i64 || is_header(resolve(i.a)) || definition(i.a).op != Op::page || !is_constant(resolve(i.b)))
+  if (i.op != Op::add || i.type != Type::i64 || is_header(resolve(i.a)) || definition(i.a).op != Op::page ||
+      !is_constant(resolve(i.b)))
     return false;
   offset = definition(i.b).imm;
   return std::int32_t(offset) == offset;
@@ -98,7 +100,8 @@ void Generator::spill(Value v) {
   if (info.home == nowhere) {
     if (~slots_ == 0)
       for (auto& other : info_)
-        if (const auto value = Value(&other - info_.data()); other.slot != nowhere && value != read_ && dead(value)) slots_ &= ~(1ULL << other.slot), other.slot = nowhere;
+        if (const auto value = Value(&other - info_.data()); other.slot != nowhere && value != read_ && dead(value))
+          slots_ &= ~(1ULL << other.slot), other.slot = nowhere;
     const auto n = std::countr_one(slots_);
     assert(n < 64);
     slots_ |= 1ULL << n;
@@ -220,7 +223,7 @@ x86::Xmm Generator::define_vector(Value v) {
 /// Empties rdx, which wide multiplication and division write. Before the operation's arguments are used.
 void Generator::claim_rdx() {
   if (const auto v = in_gp_[rdx_place]; v != no_value) {
-    if (dead(v) ) {
+    if (dead(v)) {
       info_[v].reg = nowhere;
     } else {
       locked_ |= 1U << rdx_place;

@@ -12,8 +12,7 @@ using ir::Type;
 
 bool Generator::is_exit(const Instruction& i) const {
   return i.op == Op::window || i.op == Op::branch || i.op == Op::expect || i.op == Op::jump || i.op == Op::jump_to ||
-         i.op == Op::fma ||
-         i.op == Op::toint || i.op == Op::fmin || i.op == Op::fmax;
+         i.op == Op::fma || i.op == Op::toint || i.op == Op::fmin || i.op == Op::fmax;
 }
 
 bool Generator::has_effect(const Instruction& i) const {
@@ -75,7 +74,8 @@ void Generator::find_arguments() {
     arguments = {resolve(i.a), resolve(i.b), resolve(i.c), no_value};
     if (i.op != Op::window && !ir::in_window(i)) continue;
     auto& total = displacement_[n] = i.imm;
-    while (!is_header(arguments[0]) && definition(arguments[0]).op == Op::add && definition(arguments[0]).type == Type::i64) {
+    while (!is_header(arguments[0]) && definition(arguments[0]).op == Op::add &&
+           definition(arguments[0]).type == Type::i64) {
       const auto& sum = definition(arguments[0]);
       const auto right = resolve(sum.b);
       if (!is_constant(right) || definition(sum.a).op == Op::page) break;
@@ -163,7 +163,8 @@ void Generator::choose_header() {
   std::vector<unsigned> order;
   for (unsigned reg = 0; reg < layout_.registers; reg++)
     if (touched_[reg]) order.push_back(reg);
-  std::ranges::sort(order, [&](unsigned x, unsigned y) { return weight_[x] != weight_[y] ? weight_[x] > weight_[y] : x < y; });
+  std::ranges::sort(order,
+                    [&](unsigned x, unsigned y) { return weight_[x] != weight_[y] ? weight_[x] > weight_[y] : x < y; });
   unsigned integers = 0, vectors = 0;
   std::uint32_t taken = 0;
   std::vector<unsigned> homeless;

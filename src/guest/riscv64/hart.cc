@@ -105,8 +105,9 @@ std::uint64_t Hart::steps() const { return state_.steps + (slice_ - budget_) - a
 
 Hart::Stop Hart::run(std::uint64_t instructions) {
   // Translated code that need not end exactly is not left in the middle of what it executes as one.
-  const auto least = executor_ && !config_.exact_runs && !config_.exact_slices ? most_left : 1;
-  const auto end = state_.steps + std::max<std::uint64_t>(instructions, least);
+  const bool exact = !executor_ || config_.exact_runs || config_.exact_slices;
+  const auto least = exact ? 1 : most_left;
+  const auto end = state_.steps + (exact ? instructions : std::max(instructions, most_left));
   while (true) {
     __atomic_store_n(&execution_.limit, 0, __ATOMIC_SEQ_CST);
     if (attention_.exchange(false, std::memory_order_acq_rel)) {

@@ -87,7 +87,8 @@ class Hart {
     asked,    // stop() was called
     pause,    // the guest spins (PAUSE, WRS): others may use the thread
   };
-  /// Executes at most `instructions`, and exactly so many (HartConfig::exact_runs) when it returns Stop::budget. One that traps counts too.
+  /// Executes at most `instructions`, and exactly so many (HartConfig::exact_runs) when it returns Stop::budget. One
+  /// that traps counts too.
   Stop run(std::uint64_t instructions);
   /// Makes a run() under way, or else the next one, return soon. Any thread.
   void stop() {
@@ -178,8 +179,8 @@ class Hart {
   /// Before translated code is entered and behind it.
   void enter_translated();
   void leave_translated();
-  /// Translated code that is running may have changed SUM or the privilege, each of which has views of its own: from now
-  /// on the hart has those.
+  /// Translated code that is running may have changed SUM or the privilege, each of which has views of its own: from
+  /// now on the hart has those.
   void see_views();
   /// The slow paths of translated code; false when it must be left. interpret_site() also when `last` is set and all is
   /// well: control goes on at state().pc.

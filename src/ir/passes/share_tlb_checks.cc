@@ -76,8 +76,13 @@ class Sharing {
       g.accesses++;
       return std::uint32_t(n);
     }
-    groups_.push_back(
-        {.root = root, .store = is_store(i.op), .accesses = 1, .low = low, .high = high, .first = access, .seen = seen_root(i, low)});
+    groups_.push_back({.root = root,
+                       .store = is_store(i.op),
+                       .accesses = 1,
+                       .low = low,
+                       .high = high,
+                       .first = access,
+                       .seen = seen_root(i, low)});
     return std::uint32_t(groups_.size() - 1);
   }
 

@@ -144,7 +144,8 @@ class Simplifier {
   }
 
   Value simpler_extension(const Instruction& i) {
-    if (const auto c = constant(i.a)) return make_constant(std::int64_t(extend(i.type, i.op == Op::sext, std::uint64_t(*c))));
+    if (const auto c = constant(i.a))
+      return make_constant(std::int64_t(extend(i.type, i.op == Op::sext, std::uint64_t(*c))));
     const auto known = width_of(i.a);
     if (i.op == Op::sext ? known.as_signed <= bits(i.type) || known.as_unsigned < bits(i.type)
                          : known.as_unsigned <= bits(i.type))

@@ -63,9 +63,9 @@ U64 Machines::blocks() const {
   return most;
 }
 
-U64 Machines::regions() const {
+U64 Machines::paths() const {
   U64 sum = 0;
-  for (const auto& c : computers_) sum += c->regions();
+  for (const auto& c : computers_) sum += c->paths();
   return sum;
 }
 

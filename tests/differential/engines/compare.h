@@ -28,7 +28,7 @@ class Machines {
   explicit Machines(Way way, std::span<const EngineKind> kinds, std::size_t code_bytes = much_code);
   std::optional<Difference> run(const Program& program);
   U64 blocks() const;
-  U64 regions() const;
+  U64 paths() const;
   U64 instructions() const { return instructions_; }
 
  private:

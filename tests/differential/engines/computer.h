@@ -18,8 +18,8 @@ class Executing {
   virtual ~Executing() = default;
   /// Translations made so far, each of which was about to be executed.
   virtual U64 blocks() const = 0;
-  /// Regions that a second generator compiled.
-  virtual U64 regions() const { return 0; }
+  /// Paths that the optimizing generator made.
+  virtual U64 paths() const { return 0; }
   /// Does what an engine does in the background.
   virtual void between_runs() {}
 };
@@ -31,8 +31,7 @@ struct EngineKind {
   std::unique_ptr<Executing> (*attach)(GuestMemory& memory, std::span<const std::unique_ptr<riscv64::Hart>> harts,
                                        std::size_t code_bytes);
   bool (*takes_part)(Way way) = nullptr;  // in every way if null
-  bool compiles_regions = false;
-  bool only_if_named = false;  // known to differ: compared where somebody asks for it
+  bool makes_paths = false;
 };
 std::span<const EngineKind> engine_kinds();
 /// The first and those of these names; without names, all that must agree. Nothing when there is no such name.
@@ -62,7 +61,7 @@ class Computer : public riscv64::HartEnvironment, public MmioDoor {
   GuestMemory& memory() { return *memory_; }
   U64 device_history() const { return history_; }
   U64 blocks() const { return executing_ ? executing_->blocks() : 0; }
-  U64 regions() const { return executing_ ? executing_->regions() : 0; }
+  U64 paths() const { return executing_ ? executing_->paths() : 0; }
 
   U64 ticks(const Hart& hart) override;
   void supervisor_call(Hart& hart) override;

@@ -21,7 +21,7 @@ class ByEngine : public Executing {
       if (!engine_->attach(*hart)) std::abort();
   }
   U64 blocks() const override { return engine_->counters().translations; }
-  U64 regions() const override { return engine_->counters().paths; }
+  U64 paths() const override { return engine_->counters().paths; }
 
  protected:
   Engine& engine() { return *engine_; }
@@ -48,10 +48,11 @@ std::unique_ptr<Executing> attach_optimizing(GuestMemory& memory, Harts harts, s
 constexpr std::array kinds = {
     EngineKind{.name = "interpreter", .attach = nullptr},
     EngineKind{.name = "fast", .attach = &attach_fast},
-    EngineKind{.name = "optimizing",
-               .attach = &attach_optimizing,
-               .compiles_regions = true,
-               },
+    EngineKind{
+        .name = "optimizing",
+        .attach = &attach_optimizing,
+        .makes_paths = true,
+    },
 };
 
 }  // namespace
@@ -61,8 +62,7 @@ std::span<const EngineKind> engine_kinds() { return kinds; }
 std::vector<EngineKind> choose_kinds(const std::vector<std::string>& names) {
   std::vector<EngineKind> chosen = {kinds[0]};
   for (const auto& kind : std::span(kinds).subspan(1))
-    if (names.empty() ? !kind.only_if_named : std::ranges::find(names, kind.name) != names.end())
-      chosen.push_back(kind);
+    if (names.empty() || std::ranges::find(names, kind.name) != names.end()) chosen.push_back(kind);
   const auto is_there = [](const auto& name) {
     return std::ranges::find(kinds, name, &EngineKind::name) != kinds.end();
   };

@@ -19,8 +19,8 @@ void say(const std::string& text) {
 }
 
 std::string progress(const Session& session) {
-  return fmt::format("{} programs, {} blocks translated and executed, {} regions compiled, {} instructions",
-                     session.programs(), session.blocks(), session.regions(), session.instructions());
+  return fmt::format("{} programs, {} blocks translated and executed, {} paths made, {} instructions",
+                     session.programs(), session.blocks(), session.paths(), session.instructions());
 }
 
 int search(U64 seed, U64 blocks, U64 seconds, const std::vector<EngineKind>& kinds) {
@@ -50,7 +50,7 @@ int main(int argc, char** argv) {
   app.add_option("--blocks", blocks, "end after so many translated blocks");
   app.add_option("--seconds", seconds, "end after so long, where no --blocks are given (60)");
   app.add_option("--program", programs, "run only the programs with these seeds, of which the last is looked at");
-  app.add_option("--engine", engines, "compare only these with the interpreter (all that are not known to differ)");
+  app.add_option("--engine", engines, "compare only these with the interpreter (all)");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

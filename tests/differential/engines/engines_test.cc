@@ -41,9 +41,9 @@ TEST_P(Engines, AgreeOnAMillionBlocks) {
     if (const auto wrong = session.next()) FAIL() << *wrong;
   RecordProperty("blocks", std::to_string(session.blocks()));
   EXPECT_GT(session.blocks(), wanted / 10) << "the host is too slow for this to be a test";
-  if (std::ranges::any_of(kinds, &EngineKind::compiles_regions)) EXPECT_GT(session.regions(), session.blocks() / 2000);
-  fmt::print("{} programs, {} blocks translated and executed, {} regions compiled, {} instructions\n",
-             session.programs(), session.blocks(), session.regions(), session.instructions());
+  if (std::ranges::any_of(kinds, &EngineKind::makes_paths)) EXPECT_GT(session.paths(), session.blocks() / 2000);
+  fmt::print("{} programs, {} blocks translated and executed, {} paths made, {} instructions\n", session.programs(),
+             session.blocks(), session.paths(), session.instructions());
 }
 INSTANTIATE_TEST_SUITE_P(Half, Engines, testing::Values(0U, 1U));
 

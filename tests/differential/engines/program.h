@@ -66,7 +66,7 @@ enum class Way : std::uint8_t {
   exact,  // one hart, time is a count of instructions
   pair,   // two harts that take turns, time is a count of instructions
   calls,  // as plain; the host serves the supervisor's calls
-  hot,    // as plain; loops run for long, so that hot regions are found and compiled
+  hot,    // as plain; loops run for long, so that paths are found that go round
 };
 inline constexpr unsigned ways = 5;
 inline constexpr bool time_is_instructions(Way way) { return way == Way::exact || way == Way::pair; }

@@ -68,14 +68,14 @@ U64 Session::instructions() const {
   return sum;
 }
 
-U64 Session::regions() const {
-  U64 sum = regions_;
-  for (const auto& m : machines_) sum += m ? m->regions() : 0;
+U64 Session::paths() const {
+  U64 sum = paths_;
+  for (const auto& m : machines_) sum += m ? m->paths() : 0;
   return sum;
 }
 
 void Session::end_batch() {
-  regions_ = regions();
+  paths_ = paths();
   blocks_ = blocks();
   instructions_ = instructions();
   machines_ = {};

@@ -25,7 +25,7 @@ class Session {
   U64 blocks() const;
   U64 instructions() const;
   /// Regions of hot blocks that were compiled as one.
-  U64 regions() const;
+  U64 paths() const;
 
  private:
   static constexpr U64 programs_a_batch = 64;
@@ -35,7 +35,7 @@ class Session {
 
   U64 seed_;
   std::vector<EngineKind> kinds_;
-  U64 programs_ = 0, blocks_ = 0, instructions_ = 0, regions_ = 0;
+  U64 programs_ = 0, blocks_ = 0, instructions_ = 0, paths_ = 0;
   bool little_code_memory_ = false;
   std::array<std::unique_ptr<Machines>, ways> machines_;
   std::vector<U64> batch_;  // the seeds of its programs so far

@@ -35,7 +35,7 @@ TEST_F(PrintTest, ABlockIsReadable) {
             "  set r11, %1\n"
             "at 0x104, 2 bytes, 1 left\n"
             "  %3 = constant -0x8000\n"
-            "  branch.ltu %0, %3, 0x80\n"
+            "  branch.i64.ltu %0, %3, 0x80\n"
             "at 0x106, 4 bytes, 0 left\n"
             "  interpret.ends 0x73\n");
 }

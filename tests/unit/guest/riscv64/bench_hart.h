@@ -84,12 +84,18 @@ class Bench : public HartEnvironment, public MmioDoor {
       open_memory(id);
     }
 #ifdef DOPPEL_BENCH_ENGINE
+    if (optimizing) engine_->optimize(0, 1);
     engine_->start_store();
 #endif
   }
 
 #ifdef DOPPEL_BENCH_ENGINE
   static inline std::size_t code_bytes = 16 << 20;
+#ifdef DOPPEL_BENCH_OPTIMIZING
+  static inline bool optimizing = true;  // whatever is executed more than once becomes a path
+#else
+  static inline bool optimizing = false;
+#endif
   static inline CodeStoreOptions code_store;
   CodeStoreCounters store_counters() const { return engine_->store_counters().value_or(CodeStoreCounters{}); }
   EngineCounters engine_counters() const { return engine_->counters(); }

@@ -1,0 +1,136 @@
+// Paths: programs that need more registers than the host has, that leave in the middle, that change, against the
+// interpreter.
+#define DOPPEL_BENCH_ENGINE
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "unit/guest/riscv64/bench_hart.h"
+
+namespace doppel::riscv64::bench {
+namespace {
+
+struct Paths : testing::Test {
+  Paths() { Bench::optimizing = true; }
+  ~Paths() override { Bench::optimizing = false; }
+};
+
+constexpr unsigned counter = 31, pointer = 30;
+
+/// A loop over random arithmetic on all registers, with loads, stores and branches that are rarely taken.
+Program random_loop(std::mt19937& random, unsigned length) {
+  constexpr Opcode ops[] = {Opcode::add,  Opcode::sub,    Opcode::xor_,     Opcode::or_,    Opcode::and_,
+                            Opcode::addw, Opcode::subw,   Opcode::mul,      Opcode::mulhu,  Opcode::mulh,
+                            Opcode::sllw, Opcode::srl,    Opcode::sra,      Opcode::sltu,   Opcode::slt,
+                            Opcode::rorw, Opcode::div,    Opcode::remuw,    Opcode::sh2add, Opcode::min,
+                            Opcode::andn, Opcode::mulhsu, Opcode::czero_eqz};
+  const auto reg = [&] { return 1 + random() % 29; };
+  Program program;
+  for (unsigned n = 0; n < length; n++) {
+    switch (random() % 12) {
+      case 0:
+        program.push_back(load(random() % 2 ? Opcode::ld : Opcode::lw, reg(), int(random() % 64) * 8, pointer));
+        break;
+      case 1:
+        program.push_back(store(random() % 2 ? Opcode::sd : Opcode::sw, reg(), int(random() % 64) * 8, pointer));
+        break;
+      case 2:
+        program.push_back(branch(random() % 2 ? Opcode::bltu : Opcode::beq, reg(), reg(), 8));
+        break;
+      case 3:
+        program.push_back(i(random() % 2 ? Opcode::addiw : Opcode::slli, reg(), reg(), int(random() % 32)));
+        break;
+      default:
+        program.push_back(r(ops[random() % std::size(ops)], reg(), reg(), reg()));
+    }
+  }
+  program.push_back(nop());
+  program.push_back(i(Opcode::addi, counter, counter, -1));
+  program.push_back(branch(Opcode::bne, counter, 0, -int(4 * (length + 2))));
+  program.push_back(plain(Opcode::wfi));
+  return program;
+}
+
+// More values than registers: whatever makes room must not lose what is wanted later, where the path goes round or is
+// left too.
+TEST_F(Paths, ValuesThatFindNoRegisterAreKept) {
+  std::mt19937 random(5);
+  U64 paths = 0;
+  for (unsigned round = 0; round < 60; round++) {
+    const auto program = random_loop(random, 20 + random() % 200);
+    std::array<U64, 32> begin{};
+    for (auto& value : begin) value = random() % 4 ? U64(random()) << 32 | random() : random() % 16;
+    begin[0] = 0, begin[counter] = 40, begin[pointer] = data + 0x100;
+    std::array<U64, 33> end[2];
+    std::uint64_t hash[2];
+    for (const bool by_engine : {false, true}) {
+      Bench b;
+      if (!by_engine) b.hart().set_executor(nullptr);
+      b.put(code, program);
+      std::copy(begin.begin(), begin.end(), b.state().x.begin());
+      b.state().pc = code;
+      b.hart().restore();
+      ASSERT_EQ(b.run(1'000'000), Hart::Stop::waiting);
+      end[by_engine] = b.state().x;
+      hash[by_engine] = b.memory().hash();
+      if (by_engine) paths += b.engine_counters().paths;
+    }
+    for (unsigned n = 1; n < 32; n++) ASSERT_EQ(end[1][n], end[0][n]) << "x" << n << ", round " << round;
+    ASSERT_EQ(hash[1], hash[0]);
+  }
+  EXPECT_GT(paths, 60u);
+}
+
+// A kernel patches what a path was made from, on a page in the middle of it: the path is not taken any more.
+TEST_F(Paths, ChangesAreSeenOnAnyOfItsPages) {
+  Bench b;
+  constexpr U64 function = code + 0x2000;
+  b.put(code, {jump(int(function - code), 1), i(Opcode::addi, 20, 20, -1), branch(Opcode::bne, 20, 0, -8),
+               plain(Opcode::wfi)});
+  b.put(function, {i(Opcode::addi, 5, 5, 1), i(Opcode::jalr, 0, 1, 0)});
+  const auto run = [&](U64 times) {
+    b.x(20) = times;
+    b.state().pc = code;
+    b.state().waiting = 0;
+    EXPECT_EQ(b.run(1'000'000), Hart::Stop::waiting);
+  };
+  b.hart().restore();
+  run(100);
+  EXPECT_EQ(b.x(5), 100u);
+  EXPECT_GT(b.engine_counters().paths, 0u);
+  b.put(function, {i(Opcode::addi, 5, 5, 1000)});
+  b.hart().flush_instructions();
+  run(100);
+  EXPECT_EQ(b.x(5), 100'100u);
+}
+
+// Processes that share a page of code have different pages behind it: a path over both is for one of them only.
+TEST_F(Paths, MappingsAreLookedAtWhereAPathLiesOnSeveralPages) {
+  Bench b;
+  Pages pages(b);
+  constexpr U64 first = 0x40'0000, second = 0x40'1000, shared = code + 0x1000, one = code + 0x2000,
+                other = code + 0x3000;
+  pages.map(first, shared), pages.map(second, one);
+  pages.map(code, code), pages.map(data, data);
+  b.put(shared, {jump(0x1000, 1), i(Opcode::addi, 20, 20, -1), branch(Opcode::bne, 20, 0, -8), plain(Opcode::wfi)});
+  b.put(one, {i(Opcode::addi, 5, 5, 1), i(Opcode::jalr, 0, 1, 0)});
+  b.put(other, {i(Opcode::addi, 6, 6, 1), i(Opcode::jalr, 0, 1, 0)});
+  b.state().privilege = std::uint8_t(Privilege::supervisor);
+  const auto run = [&] {
+    b.x(20) = 50;
+    b.state().pc = first;
+    b.state().waiting = 0;
+    EXPECT_EQ(b.run(1'000'000), Hart::Stop::waiting);
+  };
+  b.hart().restore();
+  run();
+  EXPECT_EQ(b.x(5), 50u);
+  pages.map(second, other);
+  b.hart().flush_translations(second, page_size);
+  run();
+  EXPECT_EQ(b.x(5), 50u);
+  EXPECT_EQ(b.x(6), 50u);
+}
+
+}  // namespace
+}  // namespace doppel::riscv64::bench

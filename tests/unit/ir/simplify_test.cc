@@ -1,0 +1,73 @@
+// Passes as text before and after: what a path executes again and again must not say the same thing twice.
+#include <gtest/gtest.h>
+
+#include "ir/parse.h"
+#include "ir/passes/passes.h"
+#include "ir/print.h"
+#include "ir/verify.h"
+
+namespace doppel::ir {
+namespace {
+
+constexpr const char* head = "path 0x0 to 0x4, 1 guest instructions\nat 0x0, 4 bytes, 0 left\n";
+
+std::string after(void (*pass)(Code&), const std::string& body) {
+  auto code = parse(head + body);
+  if (!code) return code.message();
+  pass(*code);
+  if (const auto sound = verify(*code); !sound) return sound.message();
+  return print(*code).substr(std::string(head).size());
+}
+
+TEST(Simplify, ExtensionsThatOnlyLowBitsAreReadOfGo) {
+  EXPECT_EQ(after(&simplify,
+                  "%0 = get.i64 r10\n%1 = get.i64 r11\n%2 = add.i32 %0, %1\n%3 = sext.i32 %2\n%4 = add.i32 %3, %1\n"
+                  "%5 = sext.i32 %4\n%6 = sext.i32 %5\nset r10, %6\njump 0x4\n"),
+            "  %0 = get.i64 r10\n  %1 = get.i64 r11\n  %2 = add.i32 %0, %1\n  %3 = sext.i32 %2\n  %4 = add.i32 %2, %1\n"
+            "  %5 = sext.i32 %4\n  set r10, %5\n  jump 0x4\n");
+}
+
+TEST(Simplify, ShiftsThereAndBackAreExtensions) {
+  EXPECT_EQ(
+      after(&simplify,
+            "%0 = get.i64 r10\n%1 = constant 48\n%2 = shl.i64 %0, %1\n%3 = shr.i64 %2, %1\nset r10, %3\njump 0x4\n"),
+      "  %0 = get.i64 r10\n  %1 = constant 48\n  %2 = shl.i64 %0, %1\n  %3 = zext.i16 %0\n  set r10, %3\n"
+      "  jump 0x4\n");
+}
+
+TEST(Simplify, ComparisonsJoinTheirBranches) {
+  EXPECT_EQ(after(&simplify,
+                  "%0 = get.i64 r10\n%1 = get.i64 r11\n%2 = compare.i64.lt %0, %1\n%3 = constant 0\n"
+                  "branch.i64.eq %2, %3, 0x20\njump 0x4\n"),
+            "  %0 = get.i64 r10\n  %1 = get.i64 r11\n  %2 = compare.i64.lt %0, %1\n  %3 = constant 0\n"
+            "  branch.i64.ge %0, %1, 0x20\n  jump 0x4\n");
+}
+
+TEST(Simplify, ExtendedValuesCompareInTheirLowHalves) {
+  EXPECT_EQ(after(&simplify,
+                  "%0 = get.i64 r10\n%1 = sext.i32 %0\n%2 = constant -7\nbranch.i64.ltu %1, %2, 0x20\nset r10, %1\n"
+                  "jump 0x4\n"),
+            "  %0 = get.i64 r10\n  %1 = sext.i32 %0\n  %2 = constant -7\n  branch.i32.ltu %0, %2, 0x20\n"
+            "  set r10, %1\n  jump 0x4\n");
+}
+
+TEST(Simplify, ValuesThatAreTheSameBecomeOne) {
+  EXPECT_EQ(after(&simplify,
+                  "%0 = get.i64 r10\n%1 = constant 8\n%2 = add.i64 %0, %1\n%3 = constant 8\n%4 = add.i64 %0, %3\n"
+                  "%5 = add.i64 %4, %3\nset r11, %2\nset r12, %4\nset r13, %5\njump 0x4\n"),
+            "  %0 = get.i64 r10\n  %1 = constant 8\n  %2 = add.i64 %0, %1\n  %3 = constant 16\n  %4 = add.i64 %0, %3\n"
+            "  set r11, %2\n  set r12, %2\n  set r13, %4\n  jump 0x4\n");
+}
+
+// On a path loads and stores off one base share a look-up, unless they were seen on two pages.
+TEST(ShareTlbChecks, OnPathsByThePlacesThatWereSeen) {
+  EXPECT_EQ(
+      after(&share_tlb_checks,
+            "%0 = get.i64 r10\n%1 = load.i64.signed %0, 0, 4089\nstore.i64 %0, %1, 8, 1\n"
+            "store.i64 %0, %1, 16, 9\njump 0x4\n"),
+      "  %0 = get.i64 r10\n  %1 = window %0, 0, 8\n  %2 = load.i64.signed %0, 0, 4089 in %1\n"
+      "  %3 = window.store %0, 8, 16\n  store.i64 %0, %2, 8, 1 in %3\n  store.i64 %0, %2, 16, 9 in %3\n  jump 0x4\n");
+}
+
+}  // namespace
+}  // namespace doppel::ir
