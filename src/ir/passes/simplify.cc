@@ -154,6 +154,8 @@ class Simplifier {
   }
 
   Value simpler_arithmetic(Instruction& i) {
+    if (const auto narrower = narrower_bitwise(i); narrower != no_value) return narrower;
+    if (const auto rotated = rotation(i); rotated != no_value) return rotated;
     const bool commutes = i.op != Op::sub && i.op != Op::andn && !is_shift(i.op);
     if (commutes && constant(i.a) && !constant(i.b)) std::swap(i.a, i.b);
     const auto right = constant(i.b);
@@ -177,6 +179,31 @@ class Simplifier {
       return make(inverse);
     }
     return no_value;
+  }
+
+  bool is_extended_word(Value value) const { return is(value, Op::sext) && at(value).type == Type::i32; }
+
+  /// Bit by bit it makes no difference whether words are extended before or behind: what reads low bits only then needs
+  /// no extension at all.
+  Value narrower_bitwise(const Instruction& i) {
+    const bool bitwise = i.op == Op::and_ || i.op == Op::or_ || i.op == Op::xor_ || i.op == Op::andn;
+    if (!bitwise || i.type != Type::i64 || !(is_extended_word(i.a) || is_extended_word(i.b))) return no_value;
+    for (const auto value : {i.a, i.b})
+      if (!is_extended_word(value) && !(constant(value) && width_of(value).as_signed <= 32)) return no_value;
+    return make(Op::sext, Type::i32, make(i.op, Type::i32, i.a, i.b));
+  }
+
+  /// A value shifted both ways by amounts that add up to its width.
+  Value rotation(const Instruction& i) {
+    if (i.op != Op::or_ && i.op != Op::xor_ && i.op != Op::add) return no_value;
+    auto right = i.a, left = i.b;
+    if (is(right, Op::shl)) std::swap(right, left);
+    if (!is(right, Op::shr) || !is(left, Op::shl) || at(right).type != i.type || at(left).type != i.type)
+      return no_value;
+    const auto down = constant(at(right).b), up = constant(at(left).b);
+    const auto width = std::int64_t(bits(i.type));
+    if (!down || !up || at(right).a != at(left).a || *down <= 0 || *up <= 0 || *down + *up != width) return no_value;
+    return make(Op::ror, i.type, at(right).a, at(right).b);
   }
 
   Value extension_by_mask(const Instruction& i, std::uint64_t mask) {

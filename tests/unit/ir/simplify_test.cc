@@ -35,6 +35,16 @@ TEST(Simplify, ShiftsThereAndBackAreExtensions) {
       "  jump 0x4\n");
 }
 
+// As compilers write a rotation of a word without the instruction for it.
+TEST(Simplify, ShiftsBothWaysAreRotations) {
+  EXPECT_EQ(after(&simplify,
+                  "%0 = get.i64 r10\n%1 = constant 7\n%2 = shr.i32 %0, %1\n%3 = sext.i32 %2\n%4 = constant 25\n"
+                  "%5 = shl.i32 %0, %4\n%6 = sext.i32 %5\n%7 = or.i64 %3, %6\nset r10, %7\njump 0x4\n"),
+            "  %0 = get.i64 r10\n  %1 = constant 7\n  %2 = shr.i32 %0, %1\n  %3 = sext.i32 %2\n  %4 = constant 25\n"
+            "  %5 = shl.i32 %0, %4\n  %6 = sext.i32 %5\n  %7 = ror.i32 %0, %1\n  %8 = sext.i32 %7\n  set r10, %8\n"
+            "  jump 0x4\n");
+}
+
 TEST(Simplify, ComparisonsJoinTheirBranches) {
   EXPECT_EQ(after(&simplify,
                   "%0 = get.i64 r10\n%1 = get.i64 r11\n%2 = compare.i64.lt %0, %1\n%3 = constant 0\n"
