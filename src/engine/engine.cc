@@ -107,7 +107,7 @@ void Engine::execute(Hart& hart) {
     } else if (e.exit == ir::Exit::forgotten) {
       find_anew(hart);
     } else if (hart.budget() < longest && !hart.attention()) {
-      if (optimizer_ && hart.budget() > 0) sample(hart);
+      if (optimizer_) sample(hart);
       if (!hart.exact_budget()) return;
       if (hart.budget() == before && hart.state().pc == pc)
         hart.interpret(hart.budget());  // the block is longer than what is left

@@ -73,9 +73,9 @@ void Engine::optimize(std::uint32_t hot, std::uint32_t taken) {
 void Engine::sample(Hart& hart) {
   Key key{.physical = 0, .behind = 0, .mode = hart.translation_mode()};
   if (key.mode.exact_blocks) return;
-  if (!hart.find_code(key.physical, key.behind) || key.behind != 0) return;
+  if (!hart.knows_code(key.physical)) return;
   auto* entry = look_up(key);
-  if (entry && ++entry->samples == hot_) wanted_[hart.id()] = hart.state().pc;
+  if (entry && __atomic_add_fetch(&entry->samples, 1, __ATOMIC_RELAXED) == hot_) wanted_[hart.id()] = hart.state().pc;
 }
 
 /// A path was left by a stub: whether that happened so rarely that it is not linked yet. Where it was often enough in a
@@ -101,7 +101,11 @@ bool Engine::record_at(Hart& hart, std::uint64_t pc) {
 void Engine::record_path(Hart& hart) {
   Key key{.physical = 0, .behind = 0, .mode = hart.translation_mode()};
   if (key.mode.exact_blocks || !hart.find_code(key.physical, key.behind) || key.behind != 0) return;
-  if (const auto* entry = look_up(key); !entry || entry->has_path) return;
+  {
+    std::lock_guard guard(lock_);
+    const auto* entry = look_up(key);
+    if (!entry || entry->has_path) return;
+  }
   Recording recording;
   recording.page = hart.state().pc & ~page_mask;
   if (!follow(hart, recording) || recording.steps.empty()) return;
@@ -238,7 +242,8 @@ void Engine::forget_path(Translation& translation) {
   auto* entry = look_up(translation.key);
   if (!entry || entry->code != translation.entry_code) return;
   code_->replace(entry->code, translation.entry_before);
-  entry->has_path = false, entry->samples = 0;
+  entry->has_path = false;
+  __atomic_store_n(&entry->samples, 0, __ATOMIC_RELAXED);
 }
 
 /// Called by code in front of a path over several pages, which the hart has not been at in this view of memory.

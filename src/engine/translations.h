@@ -42,7 +42,7 @@ struct Translation {
   const std::byte* code = nullptr;
   TranslationKey key;
   std::uint32_t guest_count = 0;
-  std::uint32_t samples = 0;              // how often a hart was found at its begin
+  std::uint32_t samples = 0;              // how often a hart was found at its begin; atomic
   std::uint64_t entry_before = 0;         // of a path: what stood where its entry's code now jumps here,
   const std::byte* entry_code = nullptr;  // and where that is
   std::uint16_t source_offset = 0;        // of `source` in the page
