@@ -71,6 +71,12 @@ bool malformed(std::uint64_t entry, unsigned level, std::uint64_t menvcfg) {
 }  // namespace
 
 std::uint8_t Hart::pmp_permissions(std::uint64_t address, std::uint64_t length, Privilege privilege) const {
+  // Most often the first entry permits everything: NAPOT, with R, W and X, of 2^57 bytes.
+  constexpr std::uint8_t permits_all = 3 << 3 | 7;
+  constexpr std::uint64_t all_addresses = (1ULL << 54) - 1;
+  if ((state_.pmpcfg[0] & permits_all) == permits_all && (state_.pmpaddr[0] & all_addresses) == all_addresses &&
+      address + length <= 1ULL << 57)
+    return 7;
   const auto last = address + length - 1;
   for (unsigned i = 0; i < pmp_entries; i++) {
     Range range;
