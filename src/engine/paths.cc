@@ -173,8 +173,8 @@ void Engine::make_path(Hart& hart, const Key& key, Recording& recording) {
   std::vector<std::int32_t> numbers;
   for (const auto& page : recording.pages) numbers.push_back(page.number);
   path_code_.code.keep_marks = generated_.keep_marks;
-  optimizer_->generate(ir_, numbers, std::uint32_t(checked_.size()), entry->guest_count, path_code_);
-  install(key, recording);
+  if (optimizer_->generate(ir_, numbers, std::uint32_t(checked_.size()), entry->guest_count, path_code_))
+    install(key, recording);
 }
 
 /// The code of `fast` at the entry begins with a jump to the path from now on.

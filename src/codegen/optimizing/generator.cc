@@ -7,7 +7,7 @@ using ir::Op;
 
 Generator::Generator(const GuestLayout& layout) : layout_(layout) {}
 
-void Generator::generate(const ir::Code& path, std::span<const std::int32_t> pages, std::uint32_t check,
+bool Generator::generate(const ir::Code& path, std::span<const std::int32_t> pages, std::uint32_t check,
                          std::uint32_t entry_count, PathCode& out) {
   holder_.reset();
   holder_.init(asmjit::Environment::host());
@@ -55,6 +55,7 @@ void Generator::generate(const ir::Code& path, std::span<const std::int32_t> pag
                           .separate = link.separate,
                           .page = link.page});
   holder_.detach(&a_);
+  return !failed_;
 }
 
 bool Generator::knows(Op op) {

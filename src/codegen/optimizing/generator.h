@@ -35,7 +35,8 @@ class Generator {
   /// Generates code for a path (ir::Code::path), of which nothing but `pages` may be linked: in pages from the first
   /// instruction's on. Where there are several, `check` is the ExecutionState::checks entry that tells whether they are
   /// mapped as they were. `entry_count` is how many instructions the code that it stands in for counts.
-  void generate(const ir::Code& path, std::span<const std::int32_t> pages, std::uint32_t check,
+  /// False where more values are wanted at once than there is room for.
+  bool generate(const ir::Code& path, std::span<const std::int32_t> pages, std::uint32_t check,
                 std::uint32_t entry_count, PathCode& out);
 
  private:
@@ -204,6 +205,7 @@ class Generator {
   std::array<Value, gp_count> in_gp_{};
   std::array<Value, vector_count> in_vector_{};
   std::uint64_t slots_ = 0;
+  bool failed_ = false;
   std::uint32_t locked_ = 0, locked_vectors_ = 0;
   Value read_ = ir::no_value;  // that the running operation reads from memory: nothing else goes there yet
   Value now_ = 0;

@@ -102,8 +102,8 @@ void Generator::spill(Value v) {
       for (auto& other : info_)
         if (const auto value = Value(&other - info_.data()); other.slot != nowhere && value != read_ && dead(value))
           slots_ &= ~(1ULL << other.slot), other.slot = nowhere;
-    const auto n = std::countr_one(slots_);
-    assert(n < 64);
+    auto n = std::countr_one(slots_);
+    if (n == fast::spill_slots) failed_ = true, n = 0;
     slots_ |= 1ULL << n;
     info.slot = std::int16_t(n);
     to = slot(n);

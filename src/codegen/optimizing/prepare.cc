@@ -35,6 +35,7 @@ void Generator::prepare(const ir::Code& path) {
   exits_.clear(), fixes_.clear(), misses_.clear(), moves_.clear(), links_.clear();
   in_gp_.fill(no_value), in_vector_.fill(no_value);
   slots_ = 0;
+  failed_ = false;
   unlock();
   find_registers();
   find_arguments();

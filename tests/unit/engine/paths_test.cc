@@ -81,6 +81,24 @@ TEST_F(Paths, ValuesThatFindNoRegisterAreKept) {
   EXPECT_GT(paths, 60u);
 }
 
+// A guest must not end the machine by code that wants more look-ups at once than there is room for.
+TEST_F(Paths, WhatWantsTooMuchIsNoPath) {
+  Program program;
+  const auto touch = [&](Opcode op) {
+    for (unsigned base = 5; base < 31; base++)
+      for (int offset = -2000; offset <= 2000; offset += 1200) program.push_back(load(op, 1, offset, base));
+  };
+  touch(Opcode::lb), touch(Opcode::lbu);
+  program.push_back(i(Opcode::addi, counter, counter, -1));
+  program.push_back(plain(Opcode::wfi));
+  Bench b;
+  b.put(code, program);
+  for (unsigned base = 5; base < 31; base++) b.x(base) = data + 0x4000;
+  b.state().pc = code;
+  b.hart().restore();
+  EXPECT_EQ(b.run(1'000'000), Hart::Stop::waiting);
+}
+
 // A kernel patches what a path was made from, on a page in the middle of it: the path is not taken any more.
 TEST_F(Paths, ChangesAreSeenOnAnyOfItsPages) {
   Bench b;
