@@ -332,7 +332,7 @@ void Engine::forget(Translation& translation) {
 }
 
 /// Whoever comes to a block's entry leaves for find_anew() from now on; the call takes the place of part of the first
-/// instruction, or of a jump to a region.
+/// instruction, or of a jump to a path.
 void Engine::close_entry(const std::byte* code) {
   std::uint64_t bytes;
   std::memcpy(&bytes, code, sizeof bytes);

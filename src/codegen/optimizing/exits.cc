@@ -15,8 +15,6 @@ namespace {
 
 constexpr std::int64_t page_bytes = 4096;
 constexpr unsigned spares = 16;  // ExecutionState::vectors, which only calls use
-/// What is left of the instruction that takes a block's instructions from the budget where a jump took its place.
-constexpr unsigned budget_bytes = 7;
 
 Change change_of(const ir::Instruction& i) {
   if (i.op == Op::box) return Change::box;
@@ -52,7 +50,6 @@ void Generator::emit_check(std::uint32_t check, std::uint32_t entry_count, PathC
   a_.long_().jmp(good);  // elsewhere, once it is known where
   out.fallback = std::uint32_t(a_.offset() - 4);
   a_.bind(good);
-  static_assert(budget_bytes == 7);
 }
 
 /// One compare tells whether to come back: because the budget is used up or because somebody raised the limit.
@@ -67,9 +64,7 @@ void Generator::emit_head() {
 void Generator::emit_end(Value n) {
   const auto begin = moves_.size();
   loop_ ? collect_header() : collect_canonical();
-  const bool ordered = put_in_order(moves_, begin, spares);
-  assert(ordered);
-  (void)ordered;
+  order_moves(begin);
   emit_moves(begin, moves_.size());
   loop_ ? void(a_.jmp(round_)) : go_to(definition(n).imm, false);
 }
@@ -151,9 +146,7 @@ Generator::Exit& Generator::add_exit(Exit::Kind kind, std::int64_t target, std::
   const auto begin = moves_.size();
   if (kind == Exit::Kind::jump) moves_.push_back({.to = {.kind = Kind::target}, .from = place(a(now_))});
   collect_canonical();
-  const bool ordered = put_in_order(moves_, begin, spares);
-  assert(ordered);
-  (void)ordered;
+  order_moves(begin);
   exits_.push_back({.kind = kind,
                     .label = a_.newLabel(),
                     .target = target,
@@ -235,6 +228,13 @@ void Generator::link(std::int64_t target, bool separate) {
                     .target = std::uint16_t(target & (page_bytes - 1)),
                     .separate = separate});
   a_.long_().jmp(links_.back().stub);
+}
+
+/// Circles take a spare word each: of fewer registers than twice the spare words there cannot be more.
+void Generator::order_moves(std::size_t begin) {
+  static_assert((gp_count + vector_count) / 2 <= spares);
+  [[maybe_unused]] const bool ordered = put_in_order(moves_, begin, spares);
+  assert(ordered);
 }
 
 void Generator::emit_moves(std::size_t begin, std::size_t end) {

@@ -181,6 +181,7 @@ class Generator {
   void emit_fix(const Fix& fix);
   void go_to(std::int64_t target, bool separate);
   void link(std::int64_t target, bool separate);
+  void order_moves(std::size_t begin);
   void emit_moves(std::size_t begin, std::size_t end);
   void emit_move(const Move& move);
   x86::Mem memory(const Location& location) const;

@@ -61,7 +61,6 @@ Computer::Ran Computer::run(unsigned id, U64 steps) {
   do ran.stop = hart.run(steps - (hart.state().steps - begin));
   while (ran.stop == Hart::Stop::pause && hart.state().steps - begin < steps);
   ran.steps = hart.state().steps - begin;
-  if (executing_) executing_->between_runs();
   apply_delayed(id);
   return ran;
 }

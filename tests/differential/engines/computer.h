@@ -20,8 +20,6 @@ class Executing {
   virtual U64 blocks() const = 0;
   /// Paths that the optimizing generator made.
   virtual U64 paths() const { return 0; }
-  /// Does what an engine does in the background.
-  virtual void between_runs() {}
 };
 
 /// An engine under comparison. The first of the list is what the others are compared with.
