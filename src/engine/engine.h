@@ -93,7 +93,7 @@ class Engine final : public riscv64::Executor {
   void record_path(Hart& hart);
   bool follow(Hart& hart, Recording& recording);
   bool record_step(Hart& hart, Recording& recording);
-  void make_path(Hart& hart, const Key& key, Recording& recording);
+  void make_path(const Key& key, Recording& recording);
   void install(const Key& key, Recording& recording);
   bool leads_on(Hart& hart, Path& path, const TranslationLink& link);
   static std::uint64_t check_path(void* owner);

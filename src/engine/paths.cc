@@ -115,7 +115,7 @@ void Engine::record_path(Hart& hart) {
     return std::ranges::none_of(
         recording.steps, [&](const PathStep& step) { return std::int32_t(step.offset >> page_shift) == page.number; });
   });
-  make_path(hart, key, recording);
+  make_path(key, recording);
 }
 
 /// False where what happened is no way for a path.
@@ -140,6 +140,7 @@ bool Engine::record_step(Hart& hart, Recording& recording) {
     Key key;
     if (!hart.find_code(key.physical, key.behind)) return false;
     if (key.behind != 0) return true;
+    mark_page(hart, key.physical);  // before its bytes are read: what is recorded may write there
     recording.pages.push_back({number, key.physical & ~page_mask,
                                bytes_of({.physical = key.physical & ~page_mask, .behind = 0, .mode = {}})});
     page = recording.pages.end() - 1;
@@ -162,8 +163,7 @@ bool Engine::record_step(Hart& hart, Recording& recording) {
   return true;
 }
 
-void Engine::make_path(Hart& hart, const Key& key, Recording& recording) {
-  for (const auto& page : recording.pages) mark_page(hart, page.physical);
+void Engine::make_path(const Key& key, Recording& recording) {
   std::lock_guard guard(lock_);
   const auto* entry = look_up(key);
   if (!entry || entry->has_path || (recording.pages.size() > 1 && checked_.size() == ir::path_checks)) return;

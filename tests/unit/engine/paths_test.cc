@@ -122,6 +122,21 @@ TEST_F(Paths, ChangesAreSeenOnAnyOfItsPages) {
   EXPECT_EQ(b.x(5), 100'100u);
 }
 
+// Code that rewrites itself while a path is recorded, on a page that nothing was translated of before.
+TEST_F(Paths, StoresThatAreRecordedAreNoticed) {
+  Bench b;
+  constexpr U64 function = code + 0x2000;
+  b.put(code, {jump(int(function - code), 1), i(Opcode::addi, 20, 20, -1), branch(Opcode::bne, 20, 0, -8),
+               plain(Opcode::wfi)});
+  b.put(function,
+        {i(Opcode::addi, 5, 5, 1), store(Opcode::sw, 11, 0, 10), plain(Opcode::fence_i), i(Opcode::jalr, 0, 1, 0)});
+  b.x(10) = function, b.x(11) = i(Opcode::addi, 5, 5, 1000), b.x(20) = 3;
+  b.state().pc = code;
+  b.hart().restore();
+  EXPECT_EQ(b.run(1'000'000), Hart::Stop::waiting);
+  EXPECT_EQ(b.x(5), 2001u);
+}
+
 // Processes that share a page of code have different pages behind it: a path over both is for one of them only.
 TEST_F(Paths, MappingsAreLookedAtWhereAPathLiesOnSeveralPages) {
   Bench b;
