@@ -88,7 +88,8 @@ void Scheduler::halt() {
 
 void Scheduler::wait_halted() {
   std::unique_lock guard(lock_);
-  settled_.wait(guard, [&] { return running_ == 0; });
+  // By state, not by running_: a hart that lets another's exclusive action go first is not counted there, and comes back.
+  settled_.wait(guard, [&] { return std::ranges::none_of(slots_, [](auto& s) { return s.state == State::running; }); });
 }
 
 void Scheduler::resume() {

@@ -189,6 +189,35 @@ TEST(Scheduler, ExclusiveReallyExcludes) {
   EXPECT_EQ(broken, 0);
 }
 
+// A hart that lets another one's exclusive action go first is still on its way: halted is when it has left too.
+TEST(Scheduler, HaltWaitsForHartsThatLetAnotherGoFirst) {
+  std::atomic<int> inside = 0;
+  HartRig* all = nullptr;
+  RigOptions options{.harts = 4};
+  options.supervisor_call = [&](riscv64::Hart& hart) {
+    inside++;
+    all->scheduler().exclusive(hart, [] { std::this_thread::yield(); });
+    inside--;
+  };
+  HartRig rig(options);
+  all = &rig;
+  for (unsigned id = 0; id < 4; id++) {
+    Program p(dram_base + 0x1000 * (id + 1));
+    const auto again = p.here();
+    p.ecall();
+    p.jump(again);
+    rig.start(id, p, riscv64::Privilege::supervisor);
+  }
+  rig.run();
+  for (int round = 0; round < 500; round++) {
+    ASSERT_TRUE(eventually([&] { return inside > 1; }));
+    rig.halt();
+    ASSERT_EQ(inside, 0) << "in round " << round;
+    rig.scheduler().resume();
+  }
+  rig.halt();
+}
+
 // What a reboot and the end of a run rest on.
 TEST(Scheduler, RunsNothingBetweenHaltAndResume) {
   HartRig rig({.harts = 2});
