@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "ir/fold.h"
+#include "ir/passes/byte_origins.h"
 #include "ir/passes/passes.h"
 
 namespace doppel::ir {
@@ -49,7 +50,7 @@ static_assert(unsigned(Op::ror) - unsigned(Op::shl) == 4);
 
 class Simplifier {
  public:
-  explicit Simplifier(Code& code) : code_(code) {}
+  explicit Simplifier(Code& code) : code_(code), origins_(code.instructions) {}
 
   void run() {
     const auto old = std::move(code_.instructions);
@@ -150,7 +151,15 @@ class Simplifier {
     if (i.op == Op::sext ? known.as_signed <= bits(i.type) || known.as_unsigned < bits(i.type)
                          : known.as_unsigned <= bits(i.type))
       return i.a;
-    return i.type == Type::i64 ? i.a : no_value;
+    return i.type == Type::i64 ? i.a : joined_load(i);
+  }
+
+  /// What is put together from bytes that were read one by one is read at once.
+  Value joined_load(const Instruction& i) {
+    const auto joined = origins_.joined(i);
+    if (!joined) return no_value;
+    const auto load = append(joined->load, &*joined);
+    return joined->swapped ? make(Op::bswap, joined->load.type, load) : load;
   }
 
   Value simpler_arithmetic(Instruction& i) {
@@ -159,7 +168,7 @@ class Simplifier {
     const bool commutes = i.op != Op::sub && i.op != Op::andn && !is_shift(i.op);
     if (commutes && constant(i.a) && !constant(i.b)) std::swap(i.a, i.b);
     const auto right = constant(i.b);
-    if (!right) return no_value;
+    if (!right) return joined_load(i);
     if (const auto left = constant(i.a))
       if (const auto value = evaluate(i.op, i.type, std::uint64_t(*left), std::uint64_t(*right)))
         return make_constant(std::int64_t(*value));
@@ -189,7 +198,7 @@ class Simplifier {
     const bool bitwise = i.op == Op::and_ || i.op == Op::or_ || i.op == Op::xor_ || i.op == Op::andn;
     if (!bitwise || i.type != Type::i64 || !(is_extended_word(i.a) || is_extended_word(i.b))) return no_value;
     for (const auto value : {i.a, i.b})
-      if (!is_extended_word(value) && !(constant(value) && width_of(value).as_signed <= 32)) return no_value;
+      if (width_of(value).as_signed > 32) return no_value;
     return make(Op::sext, Type::i32, make(i.op, Type::i32, i.a, i.b));
   }
 
@@ -279,9 +288,10 @@ class Simplifier {
     return value;
   }
 
-  Value append(const Instruction& i) {
+  Value append(const Instruction& i, const ByteOrigins::Joined* joined = nullptr) {
     code_.instructions.push_back(i);
     widths_.push_back(measure(i));
+    joined ? origins_.appended(*joined) : origins_.appended(i);
     return Value(code_.instructions.size() - 1);
   }
 
@@ -310,6 +320,12 @@ class Simplifier {
         return i.type == Type::i64 ? both(width_of(i.a), width_of(i.b)) : Width{};
       case Op::select:
         return both(width_of(i.b), width_of(i.c));
+      case Op::shl:
+        if (const auto amount = constant(i.b); amount && i.type == Type::i64) {
+          const auto wider = [&](unsigned width) { return std::min(64U, width + unsigned(*amount % 64)); };
+          return {wider(width_of(i.a).as_signed), wider(width_of(i.a).as_unsigned)};
+        }
+        return {};
       case Op::shr:
         if (const auto amount = constant(i.b); amount && i.type == Type::i64 && *amount % 64 != 0)
           return {65 - unsigned(*amount % 64), 64 - unsigned(*amount % 64)};
@@ -328,6 +344,7 @@ class Simplifier {
   }
 
   Code& code_;
+  ByteOrigins origins_;
   Instruction at_;
   std::vector<Width> widths_;
   std::vector<Value> table_;
