@@ -35,7 +35,7 @@ struct TranslationMode {
 };
 
 inline constexpr unsigned longest_translation = 64;  // guest instructions
-inline constexpr unsigned longest_path = 250;
+inline constexpr unsigned longest_path = 1000;
 
 /// Translates from byte `offset` of `page` on; false when not even the first instruction lies in the page as a whole.
 /// With two bytes more than a page, those that follow it where it is mapped, also an instruction that ends in them,
