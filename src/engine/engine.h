@@ -41,7 +41,7 @@ class Engine final : public riscv64::Executor {
   Result<void> attach(Hart& hart);
   /// Behind attach(): from now on paths are made by the optimizing generator, from blocks that `hot` samples fell on
   /// (0: from every one that is dispatched to) and from ways out of other paths that were taken `taken` times.
-  void optimize(std::uint32_t hot = 16, std::uint32_t taken = 64);
+  void optimize(std::uint32_t hot = 32, std::uint32_t taken = 64);
   /// From now on what is translated comes from there, or goes there; behind the first attach(). Where the folder need
   /// not be used (CodeStoreOptions::must) and cannot be, the counters say why.
   Result<void> open_store(const CodeStoreOptions& options);

@@ -18,8 +18,8 @@ namespace {
 /// Pages that a path may lie on.
 constexpr std::size_t most_pages = 12;
 constexpr std::size_t shortest = 4;  // instructions that are worth it, where the path does not go round
-/// Instructions in which a way out must be taken so often that it is worth a path: some milliseconds.
-constexpr std::uint64_t short_time = 4'000'000;
+/// Instructions in which a way out must be taken so often that it is worth a path: about a millisecond.
+constexpr std::uint64_t short_time = 1'000'000;
 /// jmp rel32 (SDM volume 2A), what remains of the eight bytes that it takes the place of, and of the instruction there.
 constexpr std::uint64_t jump_opcode = 0xe9;
 constexpr unsigned jump_bytes = 5, budget_bytes = 7;
