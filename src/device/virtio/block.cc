@@ -244,8 +244,18 @@ bool VirtioBlock::fill_piece(Request& r, DiskRequest& io) {
 
 void VirtioBlock::set_buffer(Request& r, std::uint64_t bytes) {
   bytes_in_flight_ += bytes - r.buffer_bytes;
-  r.buffer = bytes ? std::make_unique_for_overwrite<std::byte[]>(bytes) : nullptr;
+  if (r.buffer_bytes > small_buffer_bytes && spare_.size() < max_spare_buffers) spare_.push_back(std::move(r.buffer));
+  r.buffer = bytes ? take_buffer(bytes) : nullptr;
   r.buffer_bytes = bytes;
+}
+
+/// Large buffers are used again: memory that is new to the process takes longer to get than to fill.
+std::unique_ptr<std::byte[]> VirtioBlock::take_buffer(std::uint64_t bytes) {
+  if (bytes <= small_buffer_bytes) return std::make_unique_for_overwrite<std::byte[]>(bytes);
+  if (spare_.empty()) return std::make_unique_for_overwrite<std::byte[]>(piece_bytes);
+  auto buffer = std::move(spare_.back());
+  spare_.pop_back();
+  return buffer;
 }
 
 void VirtioBlock::fill_segment(const Request& r, DiskRequest& io) const {
@@ -302,6 +312,7 @@ void VirtioBlock::finish(Request& r, std::uint8_t status) {
     complete(r.queue, r.chain, static_cast<std::uint32_t>(to_driver ? r.done + 1 : 1));
   }
   in_flight_.erase(r.id);
+  if (in_flight_.empty() && spare_.size() > max_idle_buffers) spare_.resize(max_idle_buffers);
 }
 
 void VirtioBlock::orphan(Request& r) {

@@ -20,6 +20,8 @@ class VirtioBlock : public VirtioDevice {
   static constexpr std::uint16_t queue_size = 256;
   static constexpr std::uint64_t piece_bytes = 1 << 20;  // the largest buffer
   static constexpr std::uint64_t max_bytes_in_flight = 16 << 20;
+  static constexpr std::uint64_t small_buffer_bytes = 64 << 10;  // up to here not kept
+  static constexpr std::size_t max_spare_buffers = max_bytes_in_flight / piece_bytes, max_idle_buffers = 4;
   static constexpr unsigned max_requests_in_flight = 1024;  // over all queues
   static constexpr std::uint32_t max_segments = 254;        // a full direct chain has a header and a status too
   static constexpr std::uint32_t max_discard_sectors = 1 << 22, max_discard_segments = 16;
@@ -72,6 +74,7 @@ class VirtioBlock : public VirtioDevice {
   bool submit_next(const RequestPtr& request);
   bool fill_piece(Request& request, DiskRequest& io);
   void set_buffer(Request& request, std::uint64_t bytes);
+  std::unique_ptr<std::byte[]> take_buffer(std::uint64_t bytes);
   void fill_segment(const Request& request, DiskRequest& io) const;
   void submit(const RequestPtr& request, DiskRequest io);
   void piece_done(const RequestPtr& request, DiskRequest::Kind kind, bool ok);
@@ -88,8 +91,9 @@ class VirtioBlock : public VirtioDevice {
   std::deque<std::pair<unsigned, Chain>> restored_;  // saved as in flight, not begun again yet
 
   std::uint64_t next_id_ = 0;
-  unsigned next_queue_ = 0;            // where continue_stalled() begins, so that no queue starves
-  std::uint64_t bytes_in_flight_ = 0;  // orphans' buffers included
+  unsigned next_queue_ = 0;                          // where continue_stalled() begins, so that no queue starves
+  std::uint64_t bytes_in_flight_ = 0;                // orphans' buffers included
+  std::vector<std::unique_ptr<std::byte[]>> spare_;  // of piece_bytes each
   unsigned orphans_ = 0;
   bool stalled_ = false;  // something waits in a queue for room
 };
