@@ -99,19 +99,34 @@ class Placement {
     if (const auto* other = layout_.conflict(range))
       return error("the {} {} at {:#x} overlaps what is at {:#x} already", what, code.path, range.start, other->start);
     layout_.take(range);
-    for (const auto& segment : code.segments)
-      if (!copy(base + segment.address, code.bytes(segment), segment.memory_size))
+    for (const auto& segment : code.segments) {
+      const auto address = base + segment.address;
+      if (auto read = code.file ? copy_from_file(address, segment, code, what) : Result<void>(); !read)
+        return read.failure();
+      if ((!code.file && !memory_.write(address, code.bytes(segment).data(), segment.file_size)) ||
+          !clear(address, segment.file_size, segment.memory_size))
         return no_room(what, code.path, size);
+    }
     return range;
   }
 
-  /// Copies bytes and clears what is behind them, without touching pages that are zero already.
-  bool copy(std::uint64_t address, std::span<const std::byte> bytes, std::uint64_t memory_size) {
-    if (!memory_.write(address, bytes.data(), bytes.size())) return false;
+  Result<void> copy_from_file(std::uint64_t address, const LoadSegment& segment, const LoadedKernel& code,
+                              std::string_view what) {
+    std::vector<std::byte> part(256 << 10);
+    for (std::uint64_t at = 0; at < segment.file_size; at += part.size()) {
+      part.resize(std::min<std::uint64_t>(part.size(), segment.file_size - at));
+      if (auto read = read_part(*code.file, segment.file_offset + at, part, what, code.path); !read) return read;
+      if (!memory_.write(address + at, part.data(), part.size())) return no_room(what, code.path, segment.file_size);
+    }
+    return {};
+  }
+
+  /// Clears what is from `begin` to `end` behind the address, without touching pages that are zero already.
+  bool clear(std::uint64_t address, std::uint64_t begin, std::uint64_t end) {
     static constexpr std::array<std::byte, page_size> zeros{};
     std::array<std::byte, page_size> now;
-    for (std::uint64_t at = bytes.size(); at < memory_size;) {
-      const auto part = std::min(page_size - ((address + at) & page_mask), memory_size - at);
+    for (std::uint64_t at = begin; at < end;) {
+      const auto part = std::min(page_size - ((address + at) & page_mask), end - at);
       if (!memory_.read(address + at, now.data(), part)) return false;
       if (std::memcmp(now.data(), zeros.data(), part) != 0 && !memory_.fill(address + at, 0, part)) return false;
       at += part;

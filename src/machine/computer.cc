@@ -77,10 +77,7 @@ Result<void> Computer::load_files() {
     firmware_ = std::move(*firmware);
   }
   if (!config_.kernel.empty()) {
-    auto file = load("kernel", config_.kernel);
-    if (!file) return file.failure();
-    auto kernel = parse_kernel(std::move(*file), config_.kernel,
-                               {.memory_size = config_.memory, .allow_raw = firmware_.has_value()});
+    auto kernel = read_kernel(config_.kernel, {.memory_size = config_.memory, .allow_raw = firmware_.has_value()});
     if (!kernel) return kernel.failure();
     kernel_ = std::move(*kernel);
   }

@@ -83,7 +83,7 @@ bool is_image(File file) {
 
 /// Sections of an EFI image say how many bytes of it are in the file, which the Image header does not: its size counts
 /// the zeros behind them too. (PE format: COFF file header, section table.)
-Result<void> check_pe_sections(File file, std::string_view path, std::uint64_t pe_offset) {
+Result<void> check_pe_sections(File file, std::uint64_t file_size, std::string_view path, std::uint64_t pe_offset) {
   struct [[gnu::packed]] CoffHeader {
     char signature[4];
     std::uint16_t machine, sections;
@@ -103,29 +103,29 @@ Result<void> check_pe_sections(File file, std::string_view path, std::uint64_t p
     const auto section = record_at<Section>(file, table + i * sizeof(Section));
     if (!section) return error("{} is truncated: its EFI section table is not all there", path);
     const auto end = std::uint64_t{section->file_offset} + section->file_size;
-    if (section->file_size != 0 && end > file.size())
-      return error("{} is truncated: it has {} bytes of {}", path, file.size(), end);
+    if (section->file_size != 0 && end > file_size)
+      return error("{} is truncated: it has {} bytes of {}", path, file_size, end);
   }
   return {};
 }
 
-Result<LoadedKernel> parse_image(std::vector<std::byte> file, std::string_view path, std::uint64_t memory_size) {
+/// Of an Image of `file_size` bytes that begins with `file`; where the bytes are is the caller's to say.
+Result<LoadedKernel> parse_image(File file, std::uint64_t file_size, std::string_view path, std::uint64_t memory_size) {
   const auto header = record_at<ImageHeader>(file, 0);
   if (!header) return error("{} is truncated: its Image header is not all there", path);
   if (header->flags & 1) return error("{} is a big-endian Image: expected a little-endian one", path);
   if (header->version >> 16 != 0)
     return error("{} has an Image header of version {}: Doppel knows version 0", path, header->version >> 16);
   if (has_magic(file, 0, "MZ"))
-    if (auto checked = check_pe_sections(file, path, header->pe_offset); !checked) return checked.failure();
-  const auto size = std::max<std::uint64_t>(header->image_size, file.size());
+    if (auto checked = check_pe_sections(file, file_size, path, header->pe_offset); !checked) return checked.failure();
+  const auto size = std::max(header->image_size, file_size);
   if (size > memory_size || header->text_offset > memory_size - size)
     return error("the kernel {} needs {} at {:#x} in memory, and the memory is {}: give more with --memory", path,
                  byte_size_text(size), header->text_offset, byte_size_text(memory_size));
   if (header->text_offset % 4096 != 0)
     return error("{} is corrupt: its text offset {:#x} is not a multiple of 4096", path, header->text_offset);
   LoadedKernel kernel{.path = std::string(path), .kind = KernelKind::image, .text_offset = header->text_offset};
-  kernel.segments.push_back({0, 0, file.size(), size});
-  kernel.contents = std::move(file);
+  kernel.segments.push_back({0, 0, file_size, size});
   return kernel;
 }
 
@@ -165,25 +165,15 @@ Unpacked unpack(std::vector<std::byte> file, std::string_view path, std::uint64_
   return file;
 }
 
-Result<std::vector<std::byte>> read_all(int fd, std::uint64_t size, std::string_view what, const std::string& path) {
-  std::vector<std::byte> bytes(size);
-  for (std::size_t done = 0; done < bytes.size();) {
-    const auto count = ::read(fd, bytes.data() + done, bytes.size() - done);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return error("cannot read the {} {}: {}", what, path, std::strerror(errno));
-    if (count == 0) return error("cannot read the {} {}: it became shorter meanwhile", what, path);
-    done += static_cast<std::size_t>(count);
-  }
-  return bytes;
-}
+struct BootFile {
+  std::shared_ptr<const FileDescriptor> file;
+  std::uint64_t size;
+};
 
-}  // namespace
-
-Result<std::vector<std::byte>> read_boot_file(std::string_view what, const std::string& path,
-                                              std::uint64_t memory_size) {
-  const FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+Result<BootFile> open_boot_file(std::string_view what, const std::string& path, std::uint64_t memory_size) {
+  auto fd = std::make_shared<FileDescriptor>(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat status;
-  if (!fd || ::fstat(fd.get(), &status) != 0)
+  if (!*fd || ::fstat(fd->get(), &status) != 0)
     return error("cannot read the {} {}: {}", what, path, std::strerror(errno));
   if (S_ISDIR(status.st_mode)) return error("cannot read the {} {}: it is a directory", what, path);
   if (!S_ISREG(status.st_mode)) return error("cannot read the {} {}: it is not a regular file", what, path);
@@ -192,7 +182,49 @@ Result<std::vector<std::byte>> read_boot_file(std::string_view what, const std::
   if (size > memory_size)
     return error("the {} {} of {} does not fit in {} of memory: give more with --memory", what, path,
                  byte_size_text(size), byte_size_text(memory_size));
-  return read_all(fd.get(), size, what, path);
+  return BootFile{std::move(fd), size};
+}
+
+}  // namespace
+
+Result<void> read_part(const FileDescriptor& file, std::uint64_t offset, std::span<std::byte> out,
+                       std::string_view what, std::string_view path) {
+  while (!out.empty()) {
+    const auto count = ::pread(file.get(), out.data(), out.size(), off_t(offset));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return error("cannot read the {} {}: {}", what, path, std::strerror(errno));
+    if (count == 0) return error("cannot read the {} {}: it became shorter meanwhile", what, path);
+    offset += std::uint64_t(count), out = out.subspan(std::size_t(count));
+  }
+  return {};
+}
+
+Result<std::vector<std::byte>> read_boot_file(std::string_view what, const std::string& path,
+                                              std::uint64_t memory_size) {
+  const auto opened = open_boot_file(what, path, memory_size);
+  if (!opened) return opened.failure();
+  std::vector<std::byte> bytes(opened->size);
+  if (auto read = read_part(*opened->file, 0, bytes, what, path); !read) return read.failure();
+  return bytes;
+}
+
+Result<LoadedKernel> read_kernel(const std::string& path, const LoadRules& rules) {
+  constexpr std::uint64_t head_bytes = 64 << 10;  // with all headers of an Image, even with an EFI stub
+  auto opened = open_boot_file("kernel", path, rules.memory_size);
+  if (!opened) return opened.failure();
+  std::vector<std::byte> bytes(std::min(opened->size, head_bytes));
+  if (auto read = read_part(*opened->file, 0, bytes, "kernel", path); !read) return read.failure();
+  if (is_image(bytes)) {
+    auto kernel = parse_image(bytes, opened->size, path, rules.memory_size);
+    if (kernel) kernel->file = std::move(opened->file);
+    return kernel;
+  }
+  bytes.resize(opened->size);
+  if (auto read = read_part(*opened->file, head_bytes,
+                            std::span(bytes).subspan(std::min<std::size_t>(bytes.size(), head_bytes)), "kernel", path);
+      !read)
+    return read.failure();
+  return parse_kernel(std::move(bytes), path, rules);
 }
 
 Result<LoadedKernel> parse_kernel(std::vector<std::byte> file, std::string_view path, const LoadRules& rules) {
@@ -204,7 +236,11 @@ Result<LoadedKernel> parse_kernel(std::vector<std::byte> file, std::string_view 
                 "\x7f"
                 "ELF"sv))
     return parse_elf(std::move(contents), path, rules.memory_size);
-  if (is_image(contents)) return parse_image(std::move(contents), path, rules.memory_size);
+  if (is_image(contents)) {
+    auto kernel = parse_image(contents, contents.size(), path, rules.memory_size);
+    if (kernel) kernel->contents = std::move(contents);
+    return kernel;
+  }
   if (rules.allow_raw) return parse_raw(std::move(contents), path, rules.memory_size);
   return not_a_kernel(contents, path);
 }

@@ -2,12 +2,14 @@
 // What a user gives as a kernel or as firmware, recognised and checked, as segments to be copied into guest memory.
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/file_descriptor.h"
 #include "base/result.h"
 
 namespace doppel {
@@ -31,11 +33,13 @@ enum class KernelKind : std::uint8_t {
   raw,    // bytes that begin with code
 };
 
-/// A kernel or firmware. Segments are in ascending order, do not overlap, and lie inside `contents`.
+/// A kernel or firmware. Segments are in ascending order, do not overlap, and lie inside `contents`, or in `file` where
+/// that is set: what needs no unpacking is copied from there when it is needed, and takes no memory of the host's.
 struct LoadedKernel {
   std::string path = {};
   KernelKind kind = KernelKind::raw;
   std::vector<std::byte> contents = {};  // unpacked
+  std::shared_ptr<const FileDescriptor> file = {};
   std::vector<LoadSegment> segments = {};
   bool relocatable = true;        // addresses count from where boot puts it
   std::uint64_t entry = 0;        // where a hart begins, by the same rule
@@ -60,10 +64,17 @@ struct LoadRules {
 Result<std::vector<std::byte>> read_boot_file(std::string_view what, const std::string& path,
                                               std::uint64_t memory_size);
 
+/// Reads all of `out` from a file's bytes at `offset` on; errors as above.
+Result<void> read_part(const FileDescriptor& file, std::uint64_t offset, std::span<std::byte> out,
+                       std::string_view what, std::string_view path);
+
 /// Recognises an Image (with or without EFI stub), one packed by gzip or zstd, an EFI zboot file, and an ELF. The file
 /// may be hostile. Errors name `path`, what was expected, and "truncated" where the file ends before what its headers
 /// promise.
 Result<LoadedKernel> parse_kernel(std::vector<std::byte> file, std::string_view path, const LoadRules& rules);
+
+/// The same for a file, of which no more than its head is read if it is an Image that nothing packs.
+Result<LoadedKernel> read_kernel(const std::string& path, const LoadRules& rules);
 
 /// Firmware: an ELF, or else raw code for the beginning of DRAM.
 Result<LoadedKernel> parse_firmware(std::vector<std::byte> file, std::string_view path, std::uint64_t memory_size);

@@ -2,6 +2,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
 
 #include "machine/device_tree.h"
 #include "machine/memory_map.h"
@@ -65,6 +69,30 @@ TEST_F(Boot, PutsAnImageTwoMebibytesInAndStartsItInSupervisorMode) {
   EXPECT_EQ(at<std::uint8_t>(plan->initrd.end - 1), 0x55);
   EXPECT_EQ(at<std::uint8_t>(plan->initrd.end), 0);
   EXPECT_EQ(at<std::uint8_t>(plan->device_tree), 0xdb);
+}
+
+// What nothing packs stays in its file until it is placed; a file that changes meanwhile is an error, not half a
+// kernel.
+TEST_F(Boot, CopiesAnImageFromItsFile) {
+  make_memory(64 * mib);
+  const auto path = testing::TempDir() + "image-" + std::to_string(getpid());
+  const auto bytes = test::make_image(3 * mib + 5, 4 * mib);
+  std::ofstream(path, std::ios::binary)
+      .write(reinterpret_cast<const char*>(bytes.data()), std::streamsize(bytes.size()));
+  const auto image = read_kernel(path, {.memory_size = memory_->size()});
+  ASSERT_TRUE(image) << image.message();
+  EXPECT_TRUE(image->contents.empty());
+  const auto plan = place_it(&*image);
+  ASSERT_TRUE(plan) << plan.message();
+  Bytes placed(4 * mib);
+  ASSERT_TRUE(memory_->read(plan->kernel.start, placed.data(), placed.size()));
+  EXPECT_TRUE(std::equal(bytes.begin(), bytes.end(), placed.begin()));
+  EXPECT_TRUE(std::all_of(placed.begin() + std::ptrdiff_t(bytes.size()), placed.end(),
+                          [](auto b) { return b == std::byte{0}; }));
+  std::filesystem::resize_file(path, 2 * mib);
+  const auto again = place_it(&*image);
+  EXPECT_TRUE(!again && again.message() == "cannot read the kernel " + path + ": it became shorter meanwhile");
+  std::filesystem::remove(path);
 }
 
 // A reboot places again into memory that the last kernel left full.
