@@ -36,8 +36,10 @@ class CodeMemory {
  private:
   CodeMemory(std::byte* writable, std::byte* executable, std::size_t size)
       : writable_(writable), executable_(executable), size_(size) {}
+  void prepare();
+
   std::byte *writable_, *executable_;
-  std::size_t size_, used_ = 0;
+  std::size_t size_, used_ = 0, prepared_ = 0;
 };
 
 }  // namespace doppel

@@ -10,8 +10,8 @@ namespace doppel {
 
 /// Which generator made it, and so what may enter it and how. The numbers are in files.
 enum class CodeKind : std::uint8_t {
-  block = 1,   // codegen/fast: a stretch of one page
-  region = 2,  // an optimizing generator: hot code of one or several pages
+  block = 1,  // codegen/fast: a stretch of one page
+  path = 2,   // codegen/optimizing: a way through code of one or several pages
 };
 
 /// Guest bytes that the code was made from: those [offset, offset + length) of a page.

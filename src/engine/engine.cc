@@ -70,7 +70,7 @@ Result<void> Engine::attach(Hart& hart) {
   e.find_function = &find_for_code;
   e.refill_function = &call<&Hart::refill>;
   e.check_function = &check_path;
-  wanted_.resize(std::max<std::size_t>(wanted_.size(), hart.id() + 1), 1);
+  wanted_.resize(std::max<std::size_t>(wanted_.size(), hart.id() + 1));
   checks_.resize(wanted_.size());
   checks_[hart.id()] = std::make_unique<std::array<ir::PathCheck, ir::path_checks>>();
   e.checks = checks_[hart.id()]->data();

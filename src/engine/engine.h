@@ -90,14 +90,16 @@ class Engine final : public riscv64::Executor {
   struct Recording;
   void sample(Hart& hart);
   bool record_at(Hart& hart, std::uint64_t pc);
-  void record_path(Hart& hart);
+  void record_path(Hart& hart, bool load_only);
   bool follow(Hart& hart, Recording& recording);
   bool record_step(Hart& hart, Recording& recording);
-  void make_path(const Key& key, Recording& recording);
-  void install(const Key& key, Recording& recording);
+  void make_path(const Key& key, const Recording& recording);
+  bool load_path(Hart& hart, const Key& key);
+  void store_path(const Key& key, const PathSource& source);
+  bool install(const Key& key, const PathSource& source);
   bool leads_on(Hart& hart, Path& path, const TranslationLink& link);
   static std::uint64_t check_path(void* owner);
-  bool holds(const Path& path);
+  bool holds(std::span<const PathPart> parts);
   void check_paths(std::uint64_t page);
   void forget_path(Translation& translation);
   void flush_paths();
@@ -123,7 +125,12 @@ class Engine final : public riscv64::Executor {
   std::uint32_t hot_ = 0, taken_ = 0;  // when paths are made
   std::unique_ptr<optimizing::Generator> optimizer_;
   optimizing::PathCode path_code_;
-  std::vector<std::uint64_t> wanted_;  // of each hart, where a path is to be recorded from when it comes by
+  /// Of each hart, where a path is to begin when it comes by: from the store, or recorded.
+  struct Wanted {
+    std::uint64_t pc = 1;
+    bool load_only = false;
+  };
+  std::vector<Wanted> wanted_;
   std::vector<std::unique_ptr<std::array<ir::PathCheck, ir::path_checks>>> checks_;  // of each hart
   std::vector<std::unique_ptr<Path>> paths_;
   std::unordered_map<std::uint64_t, std::vector<Path*>> paths_of_page_;

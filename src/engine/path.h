@@ -17,6 +17,14 @@ struct PathPart {
   std::vector<std::byte> source;
 };
 
+/// What a path was made from, or is to be found by.
+struct PathSource {
+  std::uint64_t address = 0;  // virtual, of the first instruction
+  std::uint32_t guest_count = 0;
+  bool goes_round = false;
+  std::vector<PathPart> parts;
+};
+
 struct Path {
   Translation* translation = nullptr;
   std::vector<PathPart> parts;

@@ -59,6 +59,12 @@ struct Engine::Recording {
     }
     return parts;
   }
+  PathSource source() const {
+    return {.address = page + std::uint64_t(steps.front().offset),
+            .guest_count = std::uint32_t(steps.size()),
+            .goes_round = goes_round(),
+            .parts = parts()};
+  }
   bool goes_round() const { return steps.back().next == steps.front().offset; }
   bool visited(std::int64_t offset) const { return std::ranges::find(steps, offset, &PathStep::offset) != steps.end(); }
 };
@@ -75,7 +81,9 @@ void Engine::sample(Hart& hart) {
   if (key.mode.exact_blocks) return;
   if (!hart.knows_code(key.physical)) return;
   auto* entry = look_up(key);
-  if (entry && __atomic_add_fetch(&entry->samples, 1, __ATOMIC_RELAXED) == hot_) wanted_[hart.id()] = hart.state().pc;
+  if (!entry) return;
+  const auto samples = __atomic_add_fetch(&entry->samples, 1, __ATOMIC_RELAXED);
+  if (samples == hot_ || (samples == 1 && store_)) wanted_[hart.id()] = {hart.state().pc, samples != hot_};
 }
 
 /// A path was left by a stub: whether that happened so rarely that it is not linked yet. Where it was often enough in a
@@ -84,21 +92,25 @@ bool Engine::leads_on(Hart& hart, Path& path, const TranslationLink& link) {
   if (link.site.separate) return false;
   auto& way = path.ways[std::size_t(&link - path.translation->links.data())];
   if (way.taken == 0) way.since = hart.steps();
-  if (++way.taken == taken_ && hart.steps() - way.since < short_time) wanted_[hart.id()] = hart.state().pc;
+  way.taken++;
+  if (way.taken == taken_ && hart.steps() - way.since < short_time)
+    wanted_[hart.id()] = {hart.state().pc, false};
+  else if (way.taken == 1 && store_)
+    wanted_[hart.id()] = {hart.state().pc, true};
   return way.taken <= taken_;
 }
 
-/// Whether instructions were executed to record a path from the hart's pc on, because that was wanted.
+/// Whether instructions were executed to record a path from the hart's pc on, because that was wanted. What the store
+/// has is looked for as soon as code turns out not to be executed once only.
 bool Engine::record_at(Hart& hart, std::uint64_t pc) {
   const auto before = hart.budget();
-  if (hot_ != 0 && (wanted_[hart.id()] != pc || before <= riscv64::longest_path)) return false;
-  wanted_[hart.id()] = 1;
-  record_path(hart);
+  if (hot_ != 0 && (wanted_[hart.id()].pc != pc || before <= riscv64::longest_path)) return false;
+  record_path(hart, std::exchange(wanted_[hart.id()], {}).load_only);
   return hart.budget() != before;
 }
 
 /// Executes instructions one by one, from where the hart is on, and makes a path of the way that they went.
-void Engine::record_path(Hart& hart) {
+void Engine::record_path(Hart& hart, bool load_only) {
   Key key{.physical = 0, .behind = 0, .mode = hart.translation_mode()};
   if (key.mode.exact_blocks || !hart.find_code(key.physical, key.behind) || key.behind != 0) return;
   {
@@ -106,6 +118,7 @@ void Engine::record_path(Hart& hart) {
     const auto* entry = look_up(key);
     if (!entry || entry->has_path) return;
   }
+  if ((store_ && load_path(hart, key)) || load_only) return;
   Recording recording;
   recording.page = hart.state().pc & ~page_mask;
   if (!follow(hart, recording) || recording.steps.empty()) return;
@@ -163,41 +176,46 @@ bool Engine::record_step(Hart& hart, Recording& recording) {
   return true;
 }
 
-void Engine::make_path(const Key& key, Recording& recording) {
+void Engine::make_path(const Key& key, const Recording& recording) {
   std::lock_guard guard(lock_);
-  const auto* entry = look_up(key);
-  if (!entry || entry->has_path || (recording.pages.size() > 1 && checked_.size() == ir::path_checks)) return;
   riscv64::translate_path(recording.steps, key.mode, ir_);
   ir::simplify(ir_);
   ir::share_tlb_checks(ir_);
   std::vector<std::int32_t> numbers;
   for (const auto& page : recording.pages) numbers.push_back(page.number);
   path_code_.code.keep_marks = generated_.keep_marks;
-  if (optimizer_->generate(ir_, numbers, std::uint32_t(checked_.size()), entry->guest_count, path_code_))
-    install(key, recording);
+  if (!optimizer_->generate(ir_, numbers, path_code_)) return;
+  const auto source = recording.source();
+  if (install(key, source) && store_) store_path(key, source);
 }
 
-/// The code of `fast` at the entry begins with a jump to the path from now on.
-void Engine::install(const Key& key, Recording& recording) {
+/// The code of `fast` at the entry begins with a jump to the path in path_code_ from now on; false where there is no
+/// room, or no such entry any more.
+bool Engine::install(const Key& key, const PathSource& source) {
   auto* entry = look_up(key);
+  const bool checks = path_code_.sites.fallback != 0;
+  if (!entry || entry->has_path || (checks && checked_.size() == ir::path_checks)) return false;
+  optimizing::settle(path_code_, std::uint32_t(checked_.size()), entry->guest_count);
   const auto* code = code_->add(path_code_.code.bytes);
-  if (!code) return;
+  if (!code) return false;
   auto& t = record(key, code, path_code_.code, 0, {});
   auto& path = *paths_.emplace_back(std::make_unique<Path>());
   path.translation = &t;
-  path.parts = recording.parts();
+  path.parts = source.parts;
   path.ways.resize(t.links.size());
   t.path = &path;
-  t.guest_count = ir_.guest_count;
-  for (const auto& page : recording.pages) {
-    paths_of_page_[page.physical].push_back(&path);
+  t.guest_count = source.guest_count;
+  for (const auto& part : path.parts) {
+    auto& list = paths_of_page_[part.physical];
+    if (!list.empty() && list.back() == &path) continue;
+    list.push_back(&path);
     // Written to meanwhile: the next fence must look at it.
-    if (!memory_.holds_code(page.physical)) memory_.add_written_code(page.physical);
+    if (!memory_.holds_code(part.physical)) memory_.add_written_code(part.physical);
   }
-  if (path_code_.fallback != 0) {
+  if (checks) {
     path.check = std::uint32_t(checked_.size());
     checked_.push_back(&path);
-    const auto* from = code + path_code_.fallback;
+    const auto* from = code + path_code_.sites.fallback;
     code_->patch(from, std::int32_t(entry->code + budget_bytes - (from + 4)));
   }
   t.entry_code = entry->code;
@@ -208,14 +226,14 @@ void Engine::install(const Key& key, Recording& recording) {
   entry->has_path = true;
   counters_.paths++;
   counters_.path_instructions += t.guest_count;
-  counters_.path_loops += recording.goes_round();
-  if (!observers_.empty())
-    tell_observers(recording.page + std::uint64_t(recording.steps.front().offset), t, path_code_.code);
+  counters_.path_loops += source.goes_round;
+  if (!observers_.empty() && !ir_.instructions.empty()) tell_observers(source.address, t, path_code_.code);
+  return true;
 }
 
-/// Whether the guest's bytes are still those that the path was made from.
-bool Engine::holds(const Path& path) {
-  return std::ranges::all_of(path.parts, [&](const PathPart& part) {
+/// Whether the guest's bytes are still those that a path was made from.
+bool Engine::holds(std::span<const PathPart> parts) {
+  return std::ranges::all_of(parts, [&](const PathPart& part) {
     const auto bytes = bytes_of({.physical = part.physical, .behind = 0, .mode = {}});
     return std::ranges::equal(bytes.subspan(part.offset, part.source.size()), part.source);
   });
@@ -226,7 +244,7 @@ void Engine::check_paths(std::uint64_t page) {
   if (found == paths_of_page_.end()) return;
   const auto list = found->second;
   for (auto* path : list)
-    if (!holds(*path)) forget(*path->translation);
+    if (!holds(path->parts)) forget(*path->translation);
 }
 
 /// Its entry jumps here no more, unless that went first.
@@ -256,7 +274,8 @@ std::uint64_t Engine::check_path(void* owner) {
   if (!path) return 0;
   hart.see_views();
   for (const auto& part : path->parts)
-    if (!hart.fetches_from(e.page + std::uint64_t(std::int64_t(part.page) << page_shift), part.physical)) return 0;
+    if (hart.page_fetched_from(e.page + std::uint64_t(std::int64_t(part.page) << page_shift)) != part.physical)
+      return 0;
   e.checks[e.site] = {hart.code_view_number(), e.page};
   return 1;
 }
@@ -267,7 +286,7 @@ void Engine::flush_paths() {
   checked_.assign(1, nullptr);
   for (auto& checks : checks_)
     if (checks) checks->fill({});
-  std::ranges::fill(wanted_, 1);
+  std::ranges::fill(wanted_, Wanted{});
 }
 
 }  // namespace doppel

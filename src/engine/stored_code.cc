@@ -1,13 +1,17 @@
-// The engine and its code store: blocks of the fast generator as objects and back.
+// The engine and its code store: what both generators make as objects and back.
+#include <algorithm>
+#include <cstring>
+#include <deque>
 #include <type_traits>
 
 #include "engine/code_identity.h"
 #include "engine/engine.h"
+#include "memory/racing_copy.h"
 
 namespace doppel {
 namespace {
 
-constexpr std::uint32_t separate_link = 1;  // CodeLink::flags of a block: fast::LinkSite::separate
+constexpr std::uint32_t separate_link = 1;  // CodeLink::flags: fast::LinkSite::separate
 
 /// A page as the engine copied it, with the two bytes behind it where an instruction reaches into them.
 class CopiedPages final : public SourcePages {
@@ -39,6 +43,56 @@ std::uint16_t end_of(const CodeObject& object) {
   if (object.ranges.size() > 1 && object.ranges[1].page == 1) end += object.ranges[1].length;
   return std::uint16_t(end);
 }
+
+/// What is kept of a path besides.
+struct StoredPath {
+  optimizing::PathSites sites;
+  std::uint32_t goes_round = 0;
+
+  /// False where the object's words do not lie in its code, or its jumps go to pages that it has nothing of.
+  bool read(const CodeObject& object) {
+    if (object.extra.size() != sizeof *this || object.guest_count == 0 || object.guest_count > riscv64::longest_path)
+      return false;
+    std::memcpy(this, object.extra.data(), sizeof *this);
+    for (const auto site : {sites.view, sites.page, sites.number, sites.entry_count, sites.fallback})
+      if (object.code.size() < sizeof site || site > object.code.size() - sizeof site) return false;
+    return std::ranges::all_of(object.links, [&](const CodeLink& link) {
+      return std::ranges::find(object.ranges, link.target >> page_shift, &SourceRange::page) != object.ranges.end();
+    });
+  }
+};
+
+/// The pages around where a hart is, as it would fetch from them; copied, for other harts may write there.
+class MappedPages final : public SourcePages {
+ public:
+  MappedPages(riscv64::Hart& hart, GuestMemory& memory) : hart_(hart), memory_(memory) {}
+  std::span<const std::byte> page(std::int32_t number) override {
+    if (const auto* known = find(number)) return known->bytes;
+    const auto physical =
+        hart_.page_fetched_from(hart_.state().pc + (std::uint64_t(std::int64_t(number)) << page_shift));
+    auto& page = pages_.emplace_back(Page{.number = number, .physical = physical, .bytes = {}});
+    if (physical == 0) return page.bytes;
+    page.bytes.resize(page_size);
+    racing_copy(page.bytes.data(), memory_.page_for_read(physical), page_size);
+    return page.bytes;
+  }
+  std::uint64_t physical(std::int32_t number) const { return find(number)->physical; }
+
+ private:
+  struct Page {
+    std::int32_t number;
+    std::uint64_t physical;
+    std::vector<std::byte> bytes;
+  };
+  const Page* find(std::int32_t number) const {
+    const auto found = std::ranges::find(pages_, number, &Page::number);
+    return found == pages_.end() ? nullptr : &*found;
+  }
+
+  riscv64::Hart& hart_;
+  GuestMemory& memory_;
+  std::deque<Page> pages_;
+};
 
 }  // namespace
 
@@ -109,6 +163,66 @@ void Engine::store(const Key& key, std::span<const std::byte> bytes) {
                              .flags = link.separate ? separate_link : 0});
   object_.extra.clear();
   store_->add(object_);
+}
+
+void Engine::store_path(const Key& key, const PathSource& source) {
+  object_.key = {.kind = CodeKind::path, .mode = key.mode.key(), .entry = std::uint16_t(key.physical & page_mask)};
+  object_.guest_count = source.guest_count;
+  object_.ranges.clear();
+  object_.source.clear();
+  for (const auto& part : source.parts) {
+    object_.ranges.push_back({.page = part.page, .offset = part.offset, .length = std::uint16_t(part.source.size())});
+    object_.source.insert(object_.source.end(), part.source.begin(), part.source.end());
+  }
+  object_.code = path_code_.code.bytes;
+  object_.links.clear();
+  for (const auto& link : path_code_.code.links)
+    object_.links.push_back({.displacement = link.displacement,
+                             .stub = link.stub,
+                             .stub_return = link.stub_return,
+                             .target = std::int32_t(std::int64_t(link.page) * std::int64_t(page_size) + link.target),
+                             .flags = link.separate ? separate_link : 0});
+  const StoredPath rest{.sites = path_code_.sites, .goes_round = source.goes_round};
+  const auto bytes = std::as_bytes(std::span(&rest, 1));
+  object_.extra.assign(bytes.begin(), bytes.end());
+  store_->add(object_);
+}
+
+/// Whether the store had a path for where the hart is, which begins there now.
+bool Engine::load_path(Hart& hart, const Key& key) {
+  MappedPages pages(hart, memory_);
+  CodeObject object;
+  const CodeKey wanted{
+      .kind = CodeKind::path, .mode = key.mode.key(), .entry = std::uint16_t(key.physical & page_mask)};
+  StoredPath rest;
+  if (!store_->find(wanted, pages, object) || !rest.read(object)) return false;
+  PathSource source{
+      .address = hart.state().pc, .guest_count = object.guest_count, .goes_round = rest.goes_round != 0, .parts = {}};
+  std::span<const std::byte> left = object.source;
+  for (const auto& range : object.ranges) {
+    const auto bytes = left.first(range.length);
+    left = left.subspan(range.length);
+    source.parts.push_back({.physical = pages.physical(range.page),
+                            .page = range.page,
+                            .offset = range.offset,
+                            .source = {bytes.begin(), bytes.end()}});
+    mark_page(hart, source.parts.back().physical);
+  }
+  std::lock_guard guard(lock_);
+  // Marked by now: what was found may have been written to before.
+  if (!holds(source.parts)) return false;
+  ir_.instructions.clear();
+  path_code_.sites = rest.sites;
+  path_code_.code.bytes = object.code;
+  path_code_.code.links.clear();
+  for (const auto& link : object.links)
+    path_code_.code.links.push_back({.displacement = link.displacement,
+                                     .stub = link.stub,
+                                     .stub_return = link.stub_return,
+                                     .target = std::uint16_t(std::uint32_t(link.target) & page_mask),
+                                     .separate = (link.flags & separate_link) != 0,
+                                     .page = link.target >> page_shift});
+  return install(key, source);
 }
 
 }  // namespace doppel

@@ -1,6 +1,7 @@
 // How a path begins, goes round and is left.
 #include <algorithm>
 #include <cassert>
+#include <cstring>
 
 #include "codegen/optimizing/generator.h"
 
@@ -28,28 +29,46 @@ Change change_of(const ir::Instruction& i) {
 
 /// Paths over several pages rely on these being mapped as they were: where the hart's view of memory is another one
 /// since it last looked, it looks.
-void Generator::emit_check(std::uint32_t check, std::uint32_t entry_count, PathCode& out) {
-  out.fallback = 0;
+void Generator::emit_check(PathSites& sites) {
+  sites = {};
   if (pages_.size() < 2) return;
   const auto ask = a_.newLabel(), begin = a_.newLabel(), good = a_.newLabel();
-  const auto entry = std::int32_t(check * sizeof(ir::PathCheck));
+  constexpr std::int32_t later = INT32_MAX;  // takes a whole word, which is the instruction's last
+  const auto word = [&] { return std::uint32_t(a_.offset() - 4); };
   a_.bind(begin);
   a_.mov(x86::rbx, DOPPEL_FIELD(layout_, jumps, 8));
   a_.mov(x86::rax, DOPPEL_FIELD(layout_, checks, 8));
   a_.mov(x86::rbx, x86::qword_ptr(x86::rbx, -8));
-  a_.cmp(x86::rbx, x86::ptr(x86::rax, entry + std::int32_t(offsetof(ir::PathCheck, view)), 8));
+  a_.cmp(x86::rbx, x86::ptr(x86::rax, later, 8));
+  sites.view = word();
   a_.jne(ask);
   a_.mov(x86::rbx, DOPPEL_FIELD(layout_, page, 8));
-  a_.cmp(x86::rbx, x86::ptr(x86::rax, entry + std::int32_t(offsetof(ir::PathCheck, page)), 8));
+  a_.cmp(x86::rbx, x86::ptr(x86::rax, later, 8));
+  sites.page = word();
   a_.je(good);
   a_.bind(ask);
-  a_.mov(DOPPEL_FIELD(layout_, site, 4), check);
+  a_.mov(DOPPEL_FIELD(layout_, site, 4), later);
+  sites.number = word();
   a_.call(DOPPEL_FIELD(layout_, routines.check_path, 8));
   a_.jnz(begin);
-  a_.long_().sub(fast::budget, std::int32_t(entry_count));
+  a_.long_().sub(fast::budget, later);
+  sites.entry_count = word();
   a_.long_().jmp(good);  // elsewhere, once it is known where
-  out.fallback = std::uint32_t(a_.offset() - 4);
+  sites.fallback = word();
   a_.bind(good);
+}
+
+void settle(PathCode& path, std::uint32_t check, std::uint32_t entry_count) {
+  const auto& sites = path.sites;
+  if (sites.fallback == 0) return;
+  const auto entry = std::uint32_t(check * sizeof(ir::PathCheck));
+  const auto put = [&](std::uint32_t at, std::uint32_t value) {
+    std::memcpy(path.code.bytes.data() + at, &value, sizeof value);
+  };
+  put(sites.view, entry + std::uint32_t(offsetof(ir::PathCheck, view)));
+  put(sites.page, entry + std::uint32_t(offsetof(ir::PathCheck, page)));
+  put(sites.number, check);
+  put(sites.entry_count, entry_count);
 }
 
 /// One compare tells whether to come back: because the budget is used up or because somebody raised the limit.

@@ -7,8 +7,7 @@ using ir::Op;
 
 Generator::Generator(const GuestLayout& layout) : layout_(layout) {}
 
-bool Generator::generate(const ir::Code& path, std::span<const std::int32_t> pages, std::uint32_t check,
-                         std::uint32_t entry_count, PathCode& out) {
+bool Generator::generate(const ir::Code& path, std::span<const std::int32_t> pages, PathCode& out) {
   holder_.reset();
   holder_.init(asmjit::Environment::host());
   holder_.attach(&a_);
@@ -18,7 +17,7 @@ bool Generator::generate(const ir::Code& path, std::span<const std::int32_t> pag
   marks_ = code.keep_marks ? &code.marks : nullptr;
   now_ = 0, exits_now_ = true;
   prepare(path);
-  emit_check(check, entry_count, out);
+  emit_check(out.sites);
   enter_header();
   emit_head();
   for (now_ = 0; now_ < list_->size(); now_++) {

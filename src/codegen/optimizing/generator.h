@@ -19,13 +19,24 @@ namespace doppel::optimizing {
 
 namespace x86 = asmjit::x86;
 
+/// Where a path over several pages has what only whoever keeps it can know, as 32-bit words, in bytes from the code's
+/// begin; all 0 in other paths.
+struct PathSites {
+  std::uint32_t view = 0, page = 0, number = 0;  // of its ir::PathCheck
+  std::uint32_t entry_count = 0;                 // what the code counts that it stands in for
+  std::uint32_t fallback = 0;                    // the displacement of the jump to that, where the path cannot be used
+  bool operator==(const PathSites&) const = default;
+};
+
 /// What a path needs of whoever keeps it, besides links.
 struct PathCode {
   fast::GeneratedCode code;
-  /// The jump to the code of `fast` that the path stands in for, where the path cannot be used: where its 32-bit
-  /// displacement is.
-  std::uint32_t fallback = 0;
+  PathSites sites;
 };
+
+/// Fills in all but the fallback: `check` is the ExecutionState::checks entry that tells whether the path's pages are
+/// mapped as they were. `entry_count` is how many instructions the code that it stands in for counts.
+void settle(PathCode& path, std::uint32_t check, std::uint32_t entry_count);
 
 class Generator {
  public:
@@ -33,11 +44,8 @@ class Generator {
   /// Whether paths may have the operation.
   static bool knows(ir::Op op);
   /// Generates code for a path (ir::Code::path), of which nothing but `pages` may be linked: in pages from the first
-  /// instruction's on. Where there are several, `check` is the ExecutionState::checks entry that tells whether they are
-  /// mapped as they were. `entry_count` is how many instructions the code that it stands in for counts.
-  /// False where more values are wanted at once than there is room for.
-  bool generate(const ir::Code& path, std::span<const std::int32_t> pages, std::uint32_t check,
-                std::uint32_t entry_count, PathCode& out);
+  /// instruction's on. False where more values are wanted at once than there is room for.
+  bool generate(const ir::Code& path, std::span<const std::int32_t> pages, PathCode& out);
 
  private:
   using Value = ir::Value;
@@ -165,7 +173,7 @@ class Generator {
   void canonicalize(const x86::Xmm& value, ir::Type type);
 
   // exits.cc
-  void emit_check(std::uint32_t check, std::uint32_t entry_count, PathCode& out);
+  void emit_check(PathSites& sites);
   void emit_head();
   void emit_end(Value n);
   void emit_jump_to(Value n);

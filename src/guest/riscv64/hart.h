@@ -193,10 +193,10 @@ class Hart {
   /// Executes the one instruction at state().pc, which `bits` encodes; false when it trapped or something else asks for
   /// the hart's own loop.
   bool step(std::uint32_t bits);
-  /// Another number whenever code that was entered or fetches_from() may be mapped in another way.
+  /// Another number whenever code that was entered or page_fetched_from() may be mapped in another way.
   std::uint64_t code_view_number() const { return code_view_->code[translation_mode().jump_key()].number(); }
-  /// Whether code addresses from `address` on are on the physical page; nothing happens if they are not.
-  bool fetches_from(std::uint64_t address, std::uint64_t physical_page);
+  /// The physical page that the hart would fetch from at an address, without anything happening if it cannot: 0 then.
+  std::uint64_t page_fetched_from(std::uint64_t address);
   /// The time CSR for code that the hart runs, translated or not.
   std::uint64_t time();
   /// Whether an FENCE.I of this hart waits for the executor; reading it says that it is done.

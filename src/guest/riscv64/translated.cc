@@ -113,18 +113,18 @@ bool Hart::step(std::uint32_t bits) {
   return state_.unretired == unretired && !attention();
 }
 
-bool Hart::fetches_from(std::uint64_t address, std::uint64_t physical_page) {
+std::uint64_t Hart::page_fetched_from(std::uint64_t address) {
   const auto page = address & ~page_mask;
   if (fetch_->at(page).fetch != page) {
     Translation translation;
     Cause fault;
-    if (!translate(page, Access::fetch, privilege(), translation, fault, false)) return false;
-    if (!memory_.contains(translation.physical, page_size)) return false;
+    if (!translate(page, Access::fetch, privilege(), translation, fault, false)) return 0;
+    if (!memory_.contains(translation.physical, page_size)) return 0;
     fill_tlb(page, Access::fetch, translation, privilege());
-    if (fetch_->at(page).fetch != page) return false;
+    if (fetch_->at(page).fetch != page) return 0;
   }
   code_view_->code[translation_mode().jump_key()].depends_on(page, unsigned(fetch_->physical_at(page) & page_mask));
-  return (fetch_->physical_at(page) & ~page_mask) == physical_page;
+  return fetch_->physical_at(page) & ~page_mask;
 }
 
 void Hart::enter_translated() {

@@ -85,7 +85,7 @@ inline Made make_object(unsigned number) {
   const auto below = [&](unsigned limit) { return unsigned(random() % limit); };
   Made out;
   auto& o = out.object;
-  o.key = {.kind = below(3) ? CodeKind::block : CodeKind::region, .mode = below(32), .entry = 0};
+  o.key = {.kind = below(3) ? CodeKind::block : CodeKind::path, .mode = below(32), .entry = 0};
   o.guest_count = 1 + below(64);
   const unsigned ranges = o.key.kind == CodeKind::block ? 1 : 1 + below(4);
   for (unsigned n = 0; n < ranges; n++) {
@@ -108,7 +108,7 @@ inline Made make_object(unsigned number) {
                        .stub_return = below(unsigned(o.code.size())),
                        .target = std::int32_t(below(9000)) - 4000,
                        .flags = below(4)});
-  if (o.key.kind == CodeKind::region) o.extra = random_bytes(random, below(50));
+  if (o.key.kind == CodeKind::path) o.extra = random_bytes(random, below(50));
   return out;
 }
 

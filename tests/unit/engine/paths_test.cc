@@ -5,6 +5,7 @@
 
 #include <random>
 
+#include "unit/engine/code_objects.h"
 #include "unit/guest/riscv64/bench_hart.h"
 
 namespace doppel::riscv64::bench {
@@ -163,6 +164,54 @@ TEST_F(Paths, MappingsAreLookedAtWhereAPathLiesOnSeveralPages) {
   run();
   EXPECT_EQ(b.x(5), 50u);
   EXPECT_EQ(b.x(6), 50u);
+}
+
+struct StoredPaths : Paths {
+  StoredPaths() { Bench::code_store = {.folder = cache.path(), .must = true}; }
+  ~StoredPaths() override { Bench::code_store = {}; }
+  /// A loop on one page with a function on another, executed `times` times: counts in x5.
+  void run(Bench& b, U64 at, int step, U64 times) {
+    b.put(at, {jump(0x2000, 1), i(Opcode::addi, 20, 20, -1), branch(Opcode::bne, 20, 0, -8), plain(Opcode::wfi)});
+    b.put(at + 0x2000, {i(Opcode::addi, 5, 5, step), i(Opcode::jalr, 0, 1, 0)});
+    b.x(5) = 0, b.x(20) = times;
+    b.state().pc = at;
+    b.state().waiting = 0;
+    b.hart().flush_instructions();
+    b.hart().restore();
+    ASSERT_EQ(b.run(1'000'000), Hart::Stop::waiting);
+    ASSERT_EQ(b.x(5), U64(step) * times);
+  }
+  test::CacheFolder cache;
+};
+
+// What a machine is fast by is there in the next run at once, wherever the guest has its code then.
+TEST_F(StoredPaths, AreThereInTheNextRun) {
+  U64 paths = 0, blocks = 0;
+  {
+    Bench b;
+    run(b, code, 3, 1000);
+    paths = b.engine_counters().paths;
+    blocks = b.engine_counters().translations;
+    EXPECT_GT(paths, 0u);
+  }
+  Bench b;
+  run(b, code + 0x5000, 3, 1000);
+  EXPECT_EQ(b.engine_counters().paths, paths);
+  EXPECT_EQ(b.engine_counters().translations, 0u);
+  EXPECT_EQ(b.store_counters().loaded, blocks + paths);
+  // It is bound to its bytes as one that was recorded is.
+  run(b, code + 0x5000, 1000, 1000);
+}
+
+// A page of the path that has other bytes in the next run.
+TEST_F(StoredPaths, BelongToTheBytesOfAllTheirPages) {
+  {
+    Bench b;
+    run(b, code, 3, 1000);
+  }
+  Bench b;
+  run(b, code, 4, 1000);
+  EXPECT_GT(b.engine_counters().paths, 0u);
 }
 
 }  // namespace
