@@ -134,7 +134,10 @@ class Engine final : public riscv64::Executor {
   std::vector<std::unique_ptr<std::array<ir::PathCheck, ir::path_checks>>> checks_;  // of each hart
   std::vector<std::unique_ptr<Path>> paths_;
   std::unordered_map<std::uint64_t, std::vector<Path*>> paths_of_page_;
-  std::vector<Path*> checked_;  // those over several pages, by their checks; the first is none
+  /// Those over several pages, by their checks, of which the first is none's. Read without the lock: a path stays where
+  /// it is until nobody runs.
+  std::vector<std::atomic<const Path*>> checked_;
+  std::uint32_t checks_used_ = 1;
 };
 
 }  // namespace doppel

@@ -28,6 +28,13 @@ struct PathSource {
 struct Path {
   Translation* translation = nullptr;
   std::vector<PathPart> parts;
+  /// The pages besides the first that must be mapped as they were.
+  struct Page {
+    std::int32_t number;
+    std::uint64_t physical;
+    bool operator==(const Page&) const = default;
+  };
+  std::vector<Page> others;
   /// Of each of its links, how often the stub was taken, and when first, in the hart's steps.
   struct Way {
     std::uint32_t taken = 0;

@@ -72,7 +72,7 @@ struct Engine::Recording {
 void Engine::optimize(std::uint32_t hot, std::uint32_t taken) {
   hot_ = hot, taken_ = taken;
   optimizer_ = std::make_unique<optimizing::Generator>(layout_);
-  checked_.assign(1, nullptr);
+  checked_ = std::vector<std::atomic<const Path*>>(ir::path_checks);
 }
 
 /// The hart's slice has ended at a block's begin, which says where it spends its time.
@@ -194,8 +194,8 @@ void Engine::make_path(const Key& key, const Recording& recording) {
 bool Engine::install(const Key& key, const PathSource& source) {
   auto* entry = look_up(key);
   const bool checks = path_code_.sites.fallback != 0;
-  if (!entry || entry->has_path || (checks && checked_.size() == ir::path_checks)) return false;
-  optimizing::settle(path_code_, std::uint32_t(checked_.size()), entry->guest_count);
+  if (!entry || entry->has_path || (checks && checks_used_ == ir::path_checks)) return false;
+  optimizing::settle(path_code_, checks_used_, entry->guest_count);
   const auto* code = code_->add(path_code_.code.bytes);
   if (!code) return false;
   auto& t = record(key, code, path_code_.code, 0, {});
@@ -206,6 +206,8 @@ bool Engine::install(const Key& key, const PathSource& source) {
   t.path = &path;
   t.guest_count = source.guest_count;
   for (const auto& part : path.parts) {
+    const Path::Page page{part.page, part.physical};
+    if (part.page != 0 && std::ranges::find(path.others, page) == path.others.end()) path.others.push_back(page);
     auto& list = paths_of_page_[part.physical];
     if (!list.empty() && list.back() == &path) continue;
     list.push_back(&path);
@@ -213,8 +215,8 @@ bool Engine::install(const Key& key, const PathSource& source) {
     if (!memory_.holds_code(part.physical)) memory_.add_written_code(part.physical);
   }
   if (checks) {
-    path.check = std::uint32_t(checked_.size());
-    checked_.push_back(&path);
+    path.check = checks_used_++;
+    checked_[path.check].store(&path, std::memory_order_release);
     const auto* from = code + path_code_.sites.fallback;
     code_->patch(from, std::int32_t(entry->code + budget_bytes - (from + 4)));
   }
@@ -256,7 +258,7 @@ void Engine::forget_path(Translation& translation) {
     std::erase(list->second, &path);
     if (list->second.empty()) paths_of_page_.erase(list);
   }
-  if (path.check != 0) checked_[path.check] = nullptr;
+  if (path.check != 0) checked_[path.check].store(nullptr, std::memory_order_release);
   auto* entry = look_up(translation.key);
   if (!entry || entry->code != translation.entry_code) return;
   code_->replace(entry->code, translation.entry_before);
@@ -269,12 +271,11 @@ std::uint64_t Engine::check_path(void* owner) {
   auto& hart = *static_cast<Hart*>(owner);
   auto& engine = *static_cast<Engine*>(hart.executor());
   auto& e = hart.execution();
-  std::lock_guard guard(engine.lock_);
-  const auto* path = engine.checked_[e.site];
+  const auto* path = engine.checked_[e.site].load(std::memory_order_acquire);
   if (!path) return 0;
   hart.see_views();
-  for (const auto& part : path->parts)
-    if (hart.page_fetched_from(e.page + std::uint64_t(std::int64_t(part.page) << page_shift)) != part.physical)
+  for (const auto& page : path->others)
+    if (hart.page_fetched_from(e.page + (std::uint64_t(std::int64_t(page.number)) << page_shift)) != page.physical)
       return 0;
   e.checks[e.site] = {hart.code_view_number(), e.page};
   return 1;
@@ -283,7 +284,8 @@ std::uint64_t Engine::check_path(void* owner) {
 void Engine::flush_paths() {
   paths_.clear();
   paths_of_page_.clear();
-  checked_.assign(1, nullptr);
+  for (auto& path : checked_) path.store(nullptr, std::memory_order_relaxed);
+  checks_used_ = 1;
   for (auto& checks : checks_)
     if (checks) checks->fill({});
   std::ranges::fill(wanted_, Wanted{});
