@@ -33,6 +33,7 @@ bool Generator::generate(const ir::Code& path, std::span<const std::int32_t> pag
     unlock();
   }
   for (auto& exit : exits_) emit_exit(exit);
+  for (const auto& look : looks_) emit_look(look);
   for (const auto& miss : misses_) emit_miss(miss);
   for (const auto& fix : fixes_) emit_fix(fix);
   for (auto& link : links_) {

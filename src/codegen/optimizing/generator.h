@@ -84,6 +84,21 @@ class Generator {
     Value at;
   };
 
+  /// A window whose base goes on by little from round to round, if at all: where in the frame its page and what is
+  /// added are kept from the last round, so that most rounds need not look into the TLB.
+  struct Kept {
+    Value window;
+    std::uint16_t page_slot, addend_slot;
+    bool upwards;
+  };
+  struct Look {  // into the TLB, for one of these
+    Label label, miss, resume;
+    x86::Gp base;
+    const Kept* kept;
+    std::int32_t first;
+    Value at;
+  };
+
   struct Miss {  // of a window
     Label label, retry;
     x86::Gp base;
@@ -98,6 +113,7 @@ class Generator {
   void find_registers();
   void find_arguments();
   void find_exit_needs();
+  void find_kept(const std::array<Value, max_registers>& at_end);
   void find_uses();
   void choose_header();
   void enter_header();
@@ -157,6 +173,9 @@ class Generator {
   void emit_compare(Value n);
   void emit_select(Value n);
   void emit_window(Value n);
+  void emit_kept_window(Value n, const Kept& kept);
+  void emit_look_up(const x86::Gp& to, const x86::Gp& base, std::int32_t first, const Instruction& i, Label miss);
+  void emit_look(const Look& look);
   void emit_miss(const Miss& miss);
   void emit_access(Value n);
   void emit_float(Value n);
@@ -213,7 +232,7 @@ class Generator {
   std::array<std::uint32_t, max_registers> weight_{};
   std::array<Value, gp_count> in_gp_{};
   std::array<Value, vector_count> in_vector_{};
-  std::uint64_t slots_ = 0;
+  std::uint64_t slots_ = 0, reserved_slots_ = 0;
   bool failed_ = false;
   std::uint32_t locked_ = 0, locked_vectors_ = 0;
   Value read_ = ir::no_value;  // that the running operation reads from memory: nothing else goes there yet
@@ -223,6 +242,8 @@ class Generator {
   std::vector<Exit> exits_;
   std::vector<Fix> fixes_;
   std::vector<Miss> misses_;
+  std::vector<Kept> kept_windows_;
+  std::vector<Look> looks_;
   std::vector<Move> moves_;
   struct PendingLink {
     Label stub, stub_return;

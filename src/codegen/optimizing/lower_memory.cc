@@ -1,4 +1,6 @@
 // Windows and the accesses in them.
+#include <algorithm>
+
 #include "codegen/optimizing/generator.h"
 
 namespace doppel::optimizing {
@@ -14,25 +16,15 @@ x86::Gp part(const x86::Gp& reg, unsigned size) {
 
 }  // namespace
 
-/// The access's last byte decides, so that a window on two pages misses.
-void Generator::emit_window(Value n) {
+constexpr std::int32_t page_mask = -4096;
+
+/// Finds what `base` + `first` on is mapped to, into `to`. The last byte decides, so that a window on two pages misses.
+/// Leaves the page in rax.
+void Generator::emit_look_up(const x86::Gp& to, const x86::Gp& base, std::int32_t first, const Instruction& i,
+                             Label miss) {
   constexpr auto index_mask = std::int32_t((ir::tlb_entries - 1) << ir::tlb_entry_shift);
   constexpr unsigned index_shift = 12 - ir::tlb_entry_shift;
-  constexpr std::int32_t page_mask = -4096;
-  const auto& i = definition(n);
-  const auto base = use(a(n));
-  const auto first = std::int32_t(displacement_[n]), last = first + std::int32_t(i.size) - 1;
-  consume(n);
-  const auto to = define(n);
-  misses_.push_back({.label = a_.newLabel(),
-                     .retry = a_.newLabel(),
-                     .base = base,
-                     .first = first,
-                     .store = i.flag != 0,
-                     .exit = {},
-                     .at = n});
-  auto& miss = misses_.back();
-  a_.bind(miss.retry);
+  const auto last = first + std::int32_t(i.size) - 1;
   if (first == 0) {
     a_.rorx(to, base, index_shift);
   } else {
@@ -47,9 +39,75 @@ void Generator::emit_window(Value n) {
     a_.lea(passing, x86::ptr(base, last));
   a_.and_(passing, page_mask);
   a_.cmp(passing, x86::qword_ptr(to, i.flag ? offsetof(ir::TlbEntry, store) : offsetof(ir::TlbEntry, load)));
-  a_.jne(miss.label);
-  miss.exit = exit_before(i);
+  a_.jne(miss);
   a_.mov(to, x86::qword_ptr(to, offsetof(ir::TlbEntry, addend)));
+}
+
+void Generator::emit_window(Value n) {
+  const auto kept = std::ranges::find(kept_windows_, n, &Kept::window);
+  if (kept != kept_windows_.end()) return emit_kept_window(n, *kept);
+  const auto& i = definition(n);
+  const auto base = use(a(n));
+  const auto first = std::int32_t(displacement_[n]);
+  consume(n);
+  const auto to = define(n);
+  misses_.push_back({.label = a_.newLabel(),
+                     .retry = a_.newLabel(),
+                     .base = base,
+                     .first = first,
+                     .store = i.flag != 0,
+                     .exit = exit_before(i),
+                     .at = n});
+  a_.bind(misses_.back().retry);
+  emit_look_up(to, base, first, i, misses_.back().label);
+}
+
+/// While the page is that of the last round, so is what is added. Of a base that goes up the last byte tells, of one
+/// that goes down the first: the other end was on the page before.
+void Generator::emit_kept_window(Value n, const Kept& kept) {
+  const auto& i = definition(n);
+  const auto base = use(a(n));
+  const auto first = std::int32_t(displacement_[n]);
+  consume(n);
+  looks_.push_back({.label = a_.newLabel(),
+                    .miss = a_.newLabel(),
+                    .resume = a_.newLabel(),
+                    .base = base,
+                    .kept = &kept,
+                    .first = first,
+                    .at = n});
+  const auto& look = looks_.back();
+  a_.lea(passing, x86::ptr(base, kept.upwards ? first + std::int32_t(i.size) - 1 : first));
+  a_.and_(passing, page_mask);
+  a_.cmp(passing, slot(kept.page_slot));
+  a_.jne(look.label);
+  a_.bind(look.resume);
+  misses_.push_back({.label = look.miss,
+                     .retry = look.label,
+                     .base = base,
+                     .first = first,
+                     .store = i.flag != 0,
+                     .exit = exit_before(i),
+                     .at = n});
+  info_[n].slot = std::int16_t(kept.addend_slot);
+}
+
+/// Any register will do, whatever is in it.
+void Generator::emit_look(const Look& look) {
+  const auto to = look.base == registers[0] ? registers[1] : registers[0];
+  const auto aside = DOPPEL_FIELD(layout_, scratch, 8);
+  const auto missed = a_.newLabel();
+  mark(look.at, true);
+  a_.bind(look.label);
+  a_.mov(aside, to);
+  emit_look_up(to, look.base, look.first, definition(look.at), missed);
+  a_.mov(slot(look.kept->page_slot), passing);
+  a_.mov(slot(look.kept->addend_slot), to);
+  a_.mov(to, aside);
+  a_.jmp(look.resume);
+  a_.bind(missed);
+  a_.mov(to, aside);
+  a_.jmp(look.miss);
 }
 
 void Generator::emit_miss(const Miss& miss) {

@@ -100,7 +100,8 @@ void Generator::spill(Value v) {
   if (info.home == nowhere) {
     if (~slots_ == 0)
       for (auto& other : info_)
-        if (const auto value = Value(&other - info_.data()); other.slot != nowhere && value != read_ && dead(value))
+        if (const auto value = Value(&other - info_.data());
+            other.slot != nowhere && value != read_ && dead(value) && !(reserved_slots_ >> other.slot & 1))
           slots_ &= ~(1ULL << other.slot), other.slot = nowhere;
     auto n = std::countr_one(slots_);
     if (n == fast::spill_slots) failed_ = true, n = 0;

@@ -33,8 +33,9 @@ void Generator::prepare(const ir::Code& path) {
   loop_ = last.op == Op::jump && last.imm == path.begin;
   info_.assign(list_->size() + layout_.registers, {});
   exits_.clear(), fixes_.clear(), misses_.clear(), moves_.clear(), links_.clear();
+  kept_windows_.clear(), looks_.clear();
   in_gp_.fill(no_value), in_vector_.fill(no_value);
-  slots_ = 0;
+  slots_ = reserved_slots_ = 0;
   failed_ = false;
   unlock();
   find_registers();
@@ -109,6 +110,7 @@ void Generator::find_exit_needs() {
     if (kept(reg)) need(reg);
   // Where the path goes round, values that are in registers there are read.
   if (loop_) {
+    find_kept(now);
     choose_header();
     for (unsigned reg = 0; reg < layout_.registers; reg++)
       if (kept(reg) && header_[reg] != nowhere) {
@@ -117,6 +119,30 @@ void Generator::find_exit_needs() {
         if (value.hint == nowhere) value.hint = header_[reg];
       }
   }
+}
+
+/// Windows off guest registers that a round leaves as they are or moves by a constant.
+void Generator::find_kept(const std::array<Value, max_registers>& at_end) {
+  constexpr std::size_t most = 8;
+  constexpr std::int64_t longest_step = 256;  // so that pages change in few rounds
+  for (Value n = 0; n < list_->size() && kept_windows_.size() < most; n++) {
+    if (definition(n).op != Op::window || !is_header(arguments_[n][0])) continue;
+    const auto base = arguments_[n][0], end = at_end[base - list_->size()];
+    std::int64_t step = 0;
+    if (end != base) {
+      if (is_header(end)) continue;
+      const auto& sum = definition(end);
+      if (sum.op != Op::add || sum.type != Type::i64 || resolve(sum.a) != base || !is_constant(resolve(sum.b)))
+        continue;
+      step = definition(resolve(sum.b)).imm;
+      if (step < -longest_step || step > longest_step) continue;
+    }
+    const auto slot = std::uint16_t(fast::spill_slots - 2 * (kept_windows_.size() + 1));
+    reserved_slots_ |= 3ULL << slot;
+    kept_windows_.push_back(
+        {.window = n, .page_slot = slot, .addend_slot = std::uint16_t(slot + 1), .upwards = step >= 0});
+  }
+  slots_ = reserved_slots_;
 }
 
 /// Backwards: what nobody wants is not made, what only exits want is left to them.
@@ -213,6 +239,7 @@ void Generator::enter_header() {
     info.reg = place;
     (floating_[reg] ? in_vector_[unsigned(place)] : in_gp_[unsigned(place)]) = value;
   }
+  for (const auto& kept : kept_windows_) a_.mov(slot(kept.page_slot), -1);  // no page
   // Only now, with those that make room stored.
   for (unsigned reg = 0; loop_ && reg < layout_.registers; reg++) {
     if (!kept(reg) || header_[reg] == nowhere || pinned(reg)) continue;

@@ -166,6 +166,54 @@ TEST_F(Paths, MappingsAreLookedAtWhereAPathLiesOnSeveralPages) {
   EXPECT_EQ(b.x(6), 50u);
 }
 
+// Loops along memory whose pages lie apart: what is known of a page must not be taken for the next one, in either
+// direction, with accesses that lie on both.
+TEST_F(Paths, LoopsGoFromPageToPage) {
+  constexpr U64 first = 0x50'0000, pages = 8;
+  std::mt19937 random(7);
+  for (unsigned round = 0; round < 80; round++) {
+    const int step = int(random() % 17 ? random() % 512 : random() % 2000) - 256;
+    Program program;
+    const unsigned accesses = 1 + random() % 5;
+    for (unsigned n = 0; n < accesses; n++) {
+      const auto offset = int(random() % 128) - 64;
+      if (random() % 3)
+        program.push_back(load(random() % 2 ? Opcode::ld : Opcode::lbu, 6, offset, pointer));
+      else
+        program.push_back(store(random() % 2 ? Opcode::sd : Opcode::sb, 5, offset, pointer));
+      program.push_back(r(Opcode::add, 5, 5, 6));
+    }
+    program.push_back(i(Opcode::addi, pointer, pointer, step));
+    program.push_back(i(Opcode::addi, counter, counter, -1));
+    program.push_back(branch(Opcode::bne, counter, 0, -int(4 * (2 * accesses + 2))));
+    program.push_back(plain(Opcode::wfi));
+    const auto begin = first + pages / 2 * page_size + random() % 64;
+    U64 sum[2];
+    std::uint64_t hash[2];
+    for (const bool by_engine : {false, true}) {
+      Bench b;
+      if (!by_engine) b.hart().set_executor(nullptr);
+      Pages table(b);
+      table.map(code, code);
+      for (U64 n = 0; n < pages; n++)
+        table.map(first + n * page_size, data + 0x1'0000 + (n * 5 % pages) * 2 * page_size);
+      for (U64 n = 0; n < 2 * pages * page_size; n += 8)
+        EXPECT_TRUE(b.memory().write(data + 0x1'0000 + n, &n, sizeof n));
+      b.put(code, program);
+      b.state().privilege = std::uint8_t(Privilege::supervisor);
+      b.x(counter) = std::min<U64>(300, 3 * page_size / U64(std::abs(step) + 1));
+      b.x(pointer) = begin;
+      b.state().pc = code;
+      b.hart().restore();
+      ASSERT_EQ(b.run(1'000'000), Hart::Stop::waiting);
+      sum[by_engine] = b.x(5), hash[by_engine] = b.memory().hash();
+      if (by_engine) EXPECT_GT(b.engine_counters().paths, 0u);
+    }
+    ASSERT_EQ(sum[1], sum[0]) << "round " << round << ", step " << step;
+    ASSERT_EQ(hash[1], hash[0]) << "round " << round << ", step " << step;
+  }
+}
+
 struct StoredPaths : Paths {
   StoredPaths() { Bench::code_store = {.folder = cache.path(), .must = true}; }
   ~StoredPaths() override { Bench::code_store = {}; }
