@@ -93,6 +93,7 @@ class Engine final : public riscv64::Executor {
   void record_path(Hart& hart, bool load_only);
   bool follow(Hart& hart, Recording& recording);
   bool record_step(Hart& hart, Recording& recording);
+  static bool repeats(Hart& hart, const Recording& recording);
   void make_path(const Key& key, const Recording& recording);
   bool load_path(Hart& hart, const Key& key);
   void store_path(const Key& key, const PathSource& source);

@@ -43,6 +43,7 @@ struct Engine::Recording {
     std::span<const std::byte> bytes;
   };
   std::vector<Page> pages;
+  bool repeated = false;  // it goes round, and did so some times
   /// What the path is made from, a part for each run of instructions that follow one another.
   std::vector<PathPart> parts() const {
     std::vector<PathPart> parts;
@@ -138,8 +139,20 @@ bool Engine::follow(Hart& hart, Recording& recording) {
     if (!record_step(hart, recording)) return false;
     if (recording.steps.size() == before) return true;  // what comes is not for a path
     const auto next = recording.steps.back().next;
+    if (recording.goes_round()) recording.repeated = repeats(hart, recording);
     if (recording.visited(next) || !riscv64::is_near(next)) return true;
   }
+  return true;
+}
+
+/// Whether the hart goes along the recording again, some times over; it executes what it takes to see that.
+bool Engine::repeats(Hart& hart, const Recording& recording) {
+  constexpr unsigned rounds = 3;
+  for (unsigned round = 0; round < rounds; round++)
+    for (const auto& step : recording.steps)
+      if (hart.budget() <= 0 || hart.state().pc != recording.page + std::uint64_t(step.offset) ||
+          !hart.step(step.instruction.bits))
+        return false;
   return true;
 }
 
@@ -184,7 +197,7 @@ void Engine::make_path(const Key& key, const Recording& recording) {
   std::vector<std::int32_t> numbers;
   for (const auto& page : recording.pages) numbers.push_back(page.number);
   path_code_.code.keep_marks = generated_.keep_marks;
-  if (!optimizer_->generate(ir_, numbers, path_code_)) return;
+  if (!optimizer_->generate(ir_, numbers, recording.repeated, path_code_)) return;
   const auto source = recording.source();
   if (install(key, source) && store_) store_path(key, source);
 }

@@ -7,11 +7,12 @@ using ir::Op;
 
 Generator::Generator(const GuestLayout& layout) : layout_(layout) {}
 
-bool Generator::generate(const ir::Code& path, std::span<const std::int32_t> pages, PathCode& out) {
+bool Generator::generate(const ir::Code& path, std::span<const std::int32_t> pages, bool repeated, PathCode& out) {
   holder_.reset();
   holder_.init(asmjit::Environment::host());
   holder_.attach(&a_);
   pages_ = pages;
+  repeated_ = repeated;
   auto& code = out.code;
   code.marks.clear();
   marks_ = code.keep_marks ? &code.marks : nullptr;

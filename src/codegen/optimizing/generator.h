@@ -44,8 +44,9 @@ class Generator {
   /// Whether paths may have the operation.
   static bool knows(ir::Op op);
   /// Generates code for a path (ir::Code::path), of which nothing but `pages` may be linked: in pages from the first
-  /// instruction's on. False where more values are wanted at once than there is room for.
-  bool generate(const ir::Code& path, std::span<const std::int32_t> pages, PathCode& out);
+  /// instruction's on. `repeated`: it goes round, and mostly many times. False where more values are wanted at once
+  /// than there is room for.
+  bool generate(const ir::Code& path, std::span<const std::int32_t> pages, bool repeated, PathCode& out);
 
  private:
   using Value = ir::Value;
@@ -220,7 +221,7 @@ class Generator {
   const ir::Code* path_ = nullptr;
   const std::vector<Instruction>* list_ = nullptr;
   std::span<const std::int32_t> pages_;
-  bool loop_ = false;
+  bool loop_ = false, repeated_ = false;
   std::vector<Info> info_;
   std::vector<std::array<Value, 4>> arguments_;
   std::vector<std::array<std::uint32_t, 4>> next_;

@@ -110,7 +110,7 @@ void Generator::find_exit_needs() {
     if (kept(reg)) need(reg);
   // Where the path goes round, values that are in registers there are read.
   if (loop_) {
-    find_kept(now);
+    if (repeated_) find_kept(now);
     choose_header();
     for (unsigned reg = 0; reg < layout_.registers; reg++)
       if (kept(reg) && header_[reg] != nowhere) {
