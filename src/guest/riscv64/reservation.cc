@@ -6,7 +6,13 @@ namespace doppel::riscv64 {
 
 void ReservationTable::watch(std::uint64_t page) {
   std::lock_guard guard(lock_);
-  if (!find(page)) pages_.push_back({page, 0});
+  if (find(page)) return;
+  if (pages_.size() == most_pages) {
+    for (auto& reserved : granule_)
+      if (reserved != none && (reserved & ~page_mask) == pages_.front().address) reserved = none;
+    pages_.erase(pages_.begin());
+  }
+  pages_.push_back({page, 0});
   any_.store(true, std::memory_order_release);
 }
 

@@ -23,7 +23,8 @@ class ReservationTable {
     std::lock_guard guard(lock_);
     return find(page) != nullptr;
   }
-  /// Makes a page watched. The caller has stopped the other harts and takes their store rights to it away.
+  /// Makes a page watched, and if need be the one that has been for longest not, with any reservation there. The caller
+  /// has stopped the other harts and takes their store rights to it away.
   void watch(std::uint64_t page);
 
   /// Runs `load` and reserves the granule at `address` for the hart, as one step; false, with nothing done, when the
@@ -74,6 +75,8 @@ class ReservationTable {
  private:
   static constexpr std::uint64_t none = ~0ULL, page_mask = 4095, granule_bytes = 64;
   static constexpr unsigned max_idle_stores = 10'000;
+  /// Every store to a watched page and every new right to store looks through them all.
+  static constexpr std::size_t most_pages = 64;
   struct Page {
     std::uint64_t address;
     unsigned idle_stores;  // stores since the last reservation in it; past the limit the page is released

@@ -237,6 +237,21 @@ TEST_F(ReservationTest, WaitingOnlyWatchesNothing) {
   EXPECT_EQ(b.x(7), 1u);
 }
 
+// A program whose LRs go through its heap (their SC lies on the next page of code) must not slow every store down for
+// good: Go's compiler on two harts did not come to an end.
+TEST(ReservationTableTest, FewPagesAreWatchedAtATime) {
+  ReservationTable table(2);
+  constexpr U64 first = 0x8000'0000, pages = 1000;
+  table.watch(first);
+  ASSERT_TRUE(table.reserve(0, first + 8, [] {}));
+  for (U64 n = 1; n < pages; n++) table.watch(first + n * page_size);
+  U64 watched = 0;
+  for (U64 n = 0; n < pages; n++) watched += table.watched(first + n * page_size);
+  EXPECT_LE(watched, 64u);
+  EXPECT_TRUE(table.watched(first + (pages - 1) * page_size));
+  EXPECT_FALSE(table.store_conditional(0, first + 8, 8, [] {})) << "nobody saw whether there were stores";
+}
+
 TEST(ReservationTableTest, OnlyOthersStoresToTheGranuleEndIt) {
   ReservationTable table(2);
   EXPECT_FALSE(table.reserve(0, data, [] {})) << "not watched";
