@@ -88,7 +88,7 @@ void Scheduler::halt() {
 
 void Scheduler::wait_halted() {
   std::unique_lock guard(lock_);
-  // By state, not by running_: a hart that lets another's exclusive action go first is not counted there, and comes back.
+  // Not by running_: a hart that lets another's exclusive action go first is not counted there, and comes back.
   settled_.wait(guard, [&] { return std::ranges::none_of(slots_, [](auto& s) { return s.state == State::running; }); });
 }
 

@@ -20,7 +20,7 @@ constexpr Sha256 identity = {std::byte{7}};
 CodeObject sample(unsigned number) {
   CodeObject out;
   out.key = {
-      .kind = number % 2 ? CodeKind::block : CodeKind::region, .mode = number, .entry = std::uint16_t(100 * number)};
+      .kind = number % 2 ? CodeKind::block : CodeKind::path, .mode = number, .entry = std::uint16_t(100 * number)};
   out.guest_count = number + 1;
   out.ranges = {{.page = 0, .offset = out.key.entry, .length = std::uint16_t(4 + number)}};
   if (number % 2 == 0) out.ranges.push_back({.page = -1, .offset = 4090, .length = 6});

@@ -1,5 +1,5 @@
 #pragma once
-// Bytes that are read one by one and put together, as compilers do for machines whose loads must be aligned, are one load.
+// Bytes that are read one by one and put together, as compilers do where loads must be aligned, are one load.
 #include <array>
 #include <cstdint>
 #include <optional>

@@ -1,7 +1,6 @@
 // Passes as text before and after: what a path executes again and again must not say the same thing twice.
-#include <gtest/gtest.h>
-
 #include <fmt/format.h>
+#include <gtest/gtest.h>
 
 #include "ir/parse.h"
 #include "ir/passes/passes.h"
@@ -105,8 +104,8 @@ TEST(Simplify, BytesReadOneByOneAreOneLoad) {
   constexpr const char* end = "set r10, %{0}\njump 0x4\n";
   EXPECT_EQ(last_load(after(&simplify, bytes({{4, 0}, {5, 8}}, "i64", end))), "load.i16 %0, 4");
   EXPECT_EQ(last_load(after(&simplify, bytes({{7, 24}, {4, 0}, {6, 16}, {5, 8}}, "i64", end))), "load.i32 %0, 4");
-  EXPECT_EQ(last_load(after(&simplify, bytes({{0, 0}, {1, 8}, {2, 16}, {3, 24}, {4, 32}, {5, 40}, {6, 48}, {7, 56}},
-                                             "i64", end))),
+  EXPECT_EQ(last_load(after(&simplify,
+                            bytes({{0, 0}, {1, 8}, {2, 16}, {3, 24}, {4, 32}, {5, 40}, {6, 48}, {7, 56}}, "i64", end))),
             "load.i64 %0, 0");
   constexpr const char* extended = "%{1} = sext.i32 %{0}\nset r10, %{1}\njump 0x4\n";
   EXPECT_EQ(last_load(after(&simplify, bytes({{4, 0}, {5, 8}, {6, 16}, {7, 24}}, "i64", extended))),
@@ -121,12 +120,12 @@ TEST(Simplify, BytesReadOneByOneAreOneLoad) {
 
 TEST(Simplify, BytesThatAreNoNumberStay) {
   constexpr const char* end = "set r10, %{0}\njump 0x4\n";
-  for (const auto& parts : std::vector<std::vector<std::pair<int, int>>>{
-           {{4, 0}, {6, 8}},                      // not next to each other
-           {{4, 0}, {5, 16}},                     // a gap in the number
-           {{4, 0}, {5, 8}, {6, 16}},             // three
-           {{4, 0}, {4, 8}},                      // one of them twice
-           {{4, 8}, {5, 16}, {6, 24}, {7, 32}}})  // shifted
+  for (const auto& parts :
+       std::vector<std::vector<std::pair<int, int>>>{{{4, 0}, {6, 8}},                      // not next to each other
+                                                     {{4, 0}, {5, 16}},                     // a gap in the number
+                                                     {{4, 0}, {5, 8}, {6, 16}},             // three
+                                                     {{4, 0}, {4, 8}},                      // one of them twice
+                                                     {{4, 8}, {5, 16}, {6, 24}, {7, 32}}})  // shifted
     EXPECT_EQ(last_load(after(&simplify, bytes(parts, "i64", end))).substr(0, 7), "load.i8");
   // Where memory changes between, or a byte is read again.
   const auto with = [&](const std::string& between) {
