@@ -1,5 +1,6 @@
 #include "engine/code_store.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -283,17 +284,23 @@ void CodeStore::work() {
     if (resident_.empty()) {
       wake_.wait(guard);
     } else if (const auto before = looked_for_; wake_.wait_for(guard, quiet) == std::cv_status::timeout) {
-      if (looked_for_ == before) drop_records();
+      if (looked_for_ == before && drop_records()) {
+        guard.unlock();
+        malloc_trim(0);  // else the allocator keeps what several threads have got, some 50 MB
+        guard.lock();
+      }
     }
   }
 }
 
-/// Takes the records of sections that are in files out of memory.
-void CodeStore::drop_records() {
+/// Takes the records of sections that are in files out of memory; false if there were none.
+bool CodeStore::drop_records() {
+  if (resident_.empty()) return false;
   for (const auto number : resident_) sections_[number].data = nullptr;
   resident_.clear();
   resident_bytes_ = 0;
   current_ = none;
+  return true;
 }
 
 /// False when there is nothing to do.

@@ -89,7 +89,7 @@ class CodeStore {
   void write(const Sealed& sealed, std::unique_lock<std::mutex>& guard);
   bool append(std::span<const std::byte> bytes);
   std::uint32_t section_ahead() const;
-  void drop_records();
+  bool drop_records();
 
   const CodeStoreOptions options_;
   const Sha256 identity_;
