@@ -191,6 +191,7 @@ bool Engine::record_step(Hart& hart, Recording& recording) {
 
 void Engine::make_path(const Key& key, const Recording& recording) {
   std::lock_guard guard(lock_);
+  if (recording.pages.size() > 1 && checks_used_ == ir::path_checks) return;
   riscv64::translate_path(recording.steps, key.mode, ir_);
   ir::simplify(ir_);
   ir::share_tlb_checks(ir_);

@@ -44,6 +44,27 @@ std::uint16_t end_of(const CodeObject& object) {
   return std::uint16_t(end);
 }
 
+/// Links as objects have them, whose targets count from the begin of the entry's page, and as generators have them.
+void put_links(std::span<const fast::LinkSite> links, CodeObject& object) {
+  object.links.clear();
+  for (const auto& link : links)
+    object.links.push_back({.displacement = link.displacement,
+                            .stub = link.stub,
+                            .stub_return = link.stub_return,
+                            .target = std::int32_t(std::int64_t(link.page) * std::int64_t(page_size) + link.target),
+                            .flags = link.separate ? separate_link : 0});
+}
+void take_links(const CodeObject& object, std::vector<fast::LinkSite>& links) {
+  links.clear();
+  for (const auto& link : object.links)
+    links.push_back({.displacement = link.displacement,
+                     .stub = link.stub,
+                     .stub_return = link.stub_return,
+                     .target = std::uint16_t(std::uint32_t(link.target) & page_mask),
+                     .separate = (link.flags & separate_link) != 0,
+                     .page = link.target >> page_shift});
+}
+
 /// What is kept of a path besides.
 struct StoredPath {
   optimizing::PathSites sites;
@@ -134,13 +155,8 @@ bool Engine::find_stored(const Key& key, std::span<const std::byte> bytes) {
   ir_.end = end_of(object_);
   ir_.guest_count = object_.guest_count;
   generated_.bytes = object_.code;
-  generated_.links.clear();
-  for (const auto& link : object_.links)
-    generated_.links.push_back({.displacement = link.displacement,
-                                .stub = link.stub,
-                                .stub_return = link.stub_return,
-                                .target = std::uint16_t(link.target),
-                                .separate = (link.flags & separate_link) != 0});
+  take_links(object_, generated_.links);
+  if (std::ranges::any_of(generated_.links, [](const auto& link) { return link.page != 0; })) return false;
   return true;
 }
 
@@ -154,13 +170,7 @@ void Engine::store(const Key& key, std::span<const std::byte> bytes) {
     object_.source.insert(object_.source.end(), part.begin(), part.end());
   }
   object_.code = generated_.bytes;
-  object_.links.clear();
-  for (const auto& link : generated_.links)
-    object_.links.push_back({.displacement = link.displacement,
-                             .stub = link.stub,
-                             .stub_return = link.stub_return,
-                             .target = link.target,
-                             .flags = link.separate ? separate_link : 0});
+  put_links(generated_.links, object_);
   object_.extra.clear();
   store_->add(object_);
 }
@@ -175,13 +185,7 @@ void Engine::store_path(const Key& key, const PathSource& source) {
     object_.source.insert(object_.source.end(), part.source.begin(), part.source.end());
   }
   object_.code = path_code_.code.bytes;
-  object_.links.clear();
-  for (const auto& link : path_code_.code.links)
-    object_.links.push_back({.displacement = link.displacement,
-                             .stub = link.stub,
-                             .stub_return = link.stub_return,
-                             .target = std::int32_t(std::int64_t(link.page) * std::int64_t(page_size) + link.target),
-                             .flags = link.separate ? separate_link : 0});
+  put_links(path_code_.code.links, object_);
   const StoredPath rest{.sites = path_code_.sites, .goes_round = source.goes_round};
   const auto bytes = std::as_bytes(std::span(&rest, 1));
   object_.extra.assign(bytes.begin(), bytes.end());
@@ -214,14 +218,7 @@ bool Engine::load_path(Hart& hart, const Key& key) {
   ir_.instructions.clear();
   path_code_.sites = rest.sites;
   path_code_.code.bytes = object.code;
-  path_code_.code.links.clear();
-  for (const auto& link : object.links)
-    path_code_.code.links.push_back({.displacement = link.displacement,
-                                     .stub = link.stub,
-                                     .stub_return = link.stub_return,
-                                     .target = std::uint16_t(std::uint32_t(link.target) & page_mask),
-                                     .separate = (link.flags & separate_link) != 0,
-                                     .page = link.target >> page_shift});
+  take_links(object, path_code_.code.links);
   return install(key, source);
 }
 

@@ -25,7 +25,6 @@ struct PathSites {
   std::uint32_t view = 0, page = 0, number = 0;  // of its ir::PathCheck
   std::uint32_t entry_count = 0;                 // what the code counts that it stands in for
   std::uint32_t fallback = 0;                    // the displacement of the jump to that, where the path cannot be used
-  bool operator==(const PathSites&) const = default;
 };
 
 /// What a path needs of whoever keeps it, besides links.
