@@ -7,6 +7,7 @@
 #include <deque>
 
 #include "base/clock.h"
+#include "storage/disk_workers.h"
 
 namespace doppel {
 namespace {
@@ -22,7 +23,7 @@ class DeterministicDisk final : public AsyncDisk {
     for (const auto timer : timers_) input_.cancel(timer);
   }
   void submit(DiskRequest request) override {
-    const bool ok = serve(request);
+    const bool ok = perform(*disk_, request);
     auto timer = std::make_shared<std::uint64_t>();
     *timer = input_.at(input_.now_ns() + latency_ns, [this, timer, ok, done = std::move(request.done)] {
       std::erase(timers_, *timer);
@@ -30,24 +31,10 @@ class DeterministicDisk final : public AsyncDisk {
     });
     timers_.push_back(*timer);
   }
+  void drain() override {}
   Disk& disk() override { return *disk_; }
 
  private:
-  bool serve(const DiskRequest& r) {
-    switch (r.kind) {
-      case DiskRequest::Kind::read:
-        return disk_->read(r.offset, r.buffer).ok();
-      case DiskRequest::Kind::write:
-        return disk_->write(r.offset, r.buffer).ok();
-      case DiskRequest::Kind::flush:
-        return disk_->flush().ok();
-      case DiskRequest::Kind::discard:
-        return disk_->discard(r.offset, r.length).ok();
-      case DiskRequest::Kind::write_zeroes:
-        return disk_->write_zeroes(r.offset, r.length, r.may_unmap).ok();
-    }
-    return false;
-  }
   std::unique_ptr<Disk> disk_;
   Input& input_;
   std::vector<std::uint64_t> timers_;

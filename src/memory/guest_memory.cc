@@ -16,6 +16,14 @@ constexpr std::uint64_t huge_page_size = 2 << 20;
 constexpr std::uint64_t small_segment_bytes = 64 * page_size;
 alignas(page_size) constexpr std::byte zero_page[page_size] = {};
 
+/// Adds host memory, as one piece with the last where it lies behind it.
+void add_piece(std::vector<iovec>& pieces, std::byte* data, std::uint64_t length) {
+  if (!pieces.empty() && static_cast<std::byte*>(pieces.back().iov_base) + pieces.back().iov_len == data)
+    pieces.back().iov_len += length;
+  else
+    pieces.push_back({data, length});
+}
+
 }  // namespace
 
 Result<std::shared_ptr<Segment>> Segment::create(std::uint64_t bytes) {
@@ -130,15 +138,24 @@ std::vector<std::uint64_t> GuestMemory::take_written_code() {
   return std::exchange(written_code_, {});
 }
 
+/// Calls `part(address, offset in the page, length)` for what lies in each page.
+template <typename F>
+void GuestMemory::for_each_part(std::uint64_t address, std::uint64_t length, F&& part) {
+  while (length > 0) {
+    const auto offset = (address - base_) & page_mask;
+    const auto bytes = std::min(length, page_size - offset);
+    part(address, offset, bytes);
+    address += bytes, length -= bytes;
+  }
+}
+
 bool GuestMemory::read(std::uint64_t address, void* out, std::uint64_t length) {
   if (!contains(address, length)) return false;
   auto* to = static_cast<std::byte*>(out);
-  while (length > 0) {
-    const auto offset = (address - base_) & page_mask;
-    const auto part = std::min(length, page_size - offset);
-    racing_copy(to, page_for_read(address) + offset, part);
-    address += part, to += part, length -= part;
-  }
+  for_each_part(address, length, [&](std::uint64_t at, std::uint64_t offset, std::uint64_t bytes) {
+    racing_copy(to, page_for_read(at) + offset, bytes);
+    to += bytes;
+  });
   return true;
 }
 
@@ -146,39 +163,97 @@ bool GuestMemory::write(std::uint64_t address, const void* data, std::uint64_t l
   if (!contains(address, length)) return false;
   const auto guard = observer_ ? observer_(address, length) : std::unique_lock<std::mutex>();
   const auto* from = static_cast<const std::byte*>(data);
-  while (length > 0) {
-    const auto offset = (address - base_) & page_mask;
-    const auto part = std::min(length, page_size - offset);
-    racing_copy(page_for_write(address) + offset, from, part);
-    address += part, from += part, length -= part;
-  }
+  for_each_part(address, length, [&](std::uint64_t at, std::uint64_t offset, std::uint64_t bytes) {
+    racing_copy(page_for_write(at) + offset, from, bytes);
+    from += bytes;
+  });
   return true;
 }
 
 bool GuestMemory::fill(std::uint64_t address, std::uint8_t value, std::uint64_t length) {
   if (!contains(address, length)) return false;
   const auto guard = observer_ ? observer_(address, length) : std::unique_lock<std::mutex>();
-  while (length > 0) {
-    const auto offset = (address - base_) & page_mask;
-    const auto part = std::min(length, page_size - offset);
-    racing_fill(page_for_write(address) + offset, value, part);
-    address += part, length -= part;
-  }
+  for_each_part(address, length, [&](std::uint64_t at, std::uint64_t offset, std::uint64_t bytes) {
+    racing_fill(page_for_write(at) + offset, value, bytes);
+  });
   return true;
 }
 
+bool GuestMemory::contains(std::span<const GuestSpan> spans) const {
+  return std::ranges::all_of(spans, [&](const GuestSpan& span) { return contains(span.address, span.length); });
+}
+
+bool GuestMemory::pin(std::span<const GuestSpan> spans, PinnedSpans& pinned, std::vector<iovec>& pieces) {
+  pinned.release();
+  if (!contains(spans)) return false;
+  pinned.memory_ = this;
+  pinned.spans_.assign(spans.begin(), spans.end());
+  {
+    std::lock_guard guard(lock_);
+    pinned_.insert(&pinned);
+  }
+  for (const auto& span : spans)
+    for_each_part(span.address, span.length, [&](std::uint64_t at, std::uint64_t offset, std::uint64_t bytes) {
+      add_piece(pieces, page_for_write(at) + offset, bytes);
+    });
+  return true;
+}
+
+void PinnedSpans::release() {
+  if (memory_) std::exchange(memory_, nullptr)->unpin(*this);
+}
+
+void GuestMemory::unpin(const PinnedSpans& pinned) {
+  for (const auto& span : pinned.spans_) {
+    const auto guard = observer_ ? observer_(span.address, span.length) : std::unique_lock<std::mutex>();
+    // Again, for the page may have been cleaned, or translated from, while it was written.
+    for_each_part(span.address, span.length,
+                  [&](std::uint64_t at, std::uint64_t, std::uint64_t) { page_for_write(at); });
+  }
+  std::lock_guard guard(lock_);
+  pinned_.erase(&pinned);
+}
+
+bool GuestMemory::find_bytes(std::span<const GuestSpan> spans, std::vector<iovec>& pieces) {
+  if (!contains(spans)) return false;
+  for (const auto& span : spans)
+    for_each_part(span.address, span.length, [&](std::uint64_t at, std::uint64_t offset, std::uint64_t bytes) {
+      add_piece(pieces, const_cast<std::byte*>(page_for_read(at)) + offset, bytes);
+    });
+  return true;
+}
+
+/// A layer over `frozen` in which each pinned page is a copy; the page itself, which goes on being written, is `ours`.
+std::shared_ptr<Layer> GuestMemory::keep_pinned(const std::shared_ptr<const Layer>& frozen, Layer& ours) {
+  auto copies = std::make_shared<Layer>(size_ >> page_shift);
+  copies->parent = frozen;
+  private_ = copies;  // where allocate_frame() keeps what it makes
+  for (const auto* pinned : pinned_)
+    for (const auto& span : pinned->spans_)
+      for_each_part(span.address, span.length, [&](std::uint64_t at, std::uint64_t, std::uint64_t) {
+        const auto page = index(at);
+        if (ours.find(page)) return;  // in two transfers
+        auto* bytes = const_cast<std::byte*>(frozen->find(page));
+        auto* copy = allocate_frame();
+        racing_copy(copy, bytes, page_size);
+        copies->put(page, copy);
+        ours.put(page, bytes);
+      });
+  return copies;
+}
+
 std::unique_ptr<GuestMemory> GuestMemory::fork() {
+  std::lock_guard guard(lock_);
   const auto pages = size_ >> page_shift;
-  const std::shared_ptr<const Layer> frozen = private_;
-  const auto fresh = [&] {
-    auto layer = std::make_shared<Layer>(pages);
-    layer->parent = frozen;
-    return layer;
-  };
-  private_ = fresh();
+  auto ours = std::make_shared<Layer>(pages), theirs = std::make_shared<Layer>(pages);
+  std::shared_ptr<const Layer> frozen = private_;
+  free_bytes_ = 0;
+  if (!pinned_.empty()) frozen = keep_pinned(frozen, *ours);
+  ours->parent = theirs->parent = frozen;
+  private_ = ours;
   free_bytes_ = 0;
   generation_.fetch_add(1, std::memory_order_acq_rel);
-  return std::unique_ptr<GuestMemory>(new GuestMemory(base_, size_, fresh()));
+  return std::unique_ptr<GuestMemory>(new GuestMemory(base_, size_, theirs));
 }
 
 std::uint64_t GuestMemory::hash() {

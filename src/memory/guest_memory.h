@@ -1,5 +1,7 @@
 #pragma once
 // A machine's memory as a value (ARCHITECTURE, law 2): immutable shared layers of 4 KiB pages under one private layer.
+#include <sys/uio.h>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -7,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <span>
+#include <unordered_set>
 #include <vector>
 
 #include "base/result.h"
@@ -65,10 +68,33 @@ class Layer {
   std::uint64_t count_ = 0;
 };
 
+/// A run of guest-physical memory, all RAM at the time it was made; `length` in bytes, never 0.
+struct GuestSpan {
+  std::uint64_t address = 0;
+  std::uint32_t length = 0;
+};
+
+class GuestMemory;
+
+/// What a transfer writes to while the machine runs: GuestMemory::pin(). It stays where it is until the transfer ends.
+class PinnedSpans {
+ public:
+  PinnedSpans() = default;
+  PinnedSpans(const PinnedSpans&) = delete;
+  ~PinnedSpans() { release(); }
+  /// The transfer has ended; what it wrote is seen as a device's stores from now on. The memory must still be there.
+  void release();
+
+ private:
+  friend class GuestMemory;
+  GuestMemory* memory_ = nullptr;
+  std::vector<GuestSpan> spans_;
+};
+
 /// Guest-physical RAM of one machine: `size` bytes at guest-physical address `base`.
 ///
 /// All functions take guest-physical addresses and are safe from any thread; concurrent plain accesses to the same
-/// bytes race as they do on hardware. Devices use read, write, fill and for_each_span only; page pointers are for the
+/// bytes race as they do on hardware. Devices use read, write, fill, pin and find_bytes only; page pointers are for the
 /// CPU.
 class GuestMemory {
  public:
@@ -94,8 +120,16 @@ class GuestMemory {
   [[nodiscard]] bool write(std::uint64_t address, const void* data, std::uint64_t length);
   [[nodiscard]] bool fill(std::uint64_t address, std::uint8_t value, std::uint64_t length);
 
-  /// Told of each range that write() and fill() are about to change (to break reservations), it gives a lock, or none,
-  /// that is held until the bytes have changed.
+  /// For the host's kernel to write to behind the machine's back (a read of a disk): adds the host memory behind the
+  /// spans to `pieces`, valid until `pinned` is released. A fork leaves what is pinned to this machine; the copy gets
+  /// the bytes as they are then. False, with nothing done, when the spans are not all RAM.
+  [[nodiscard]] bool pin(std::span<const GuestSpan> spans, PinnedSpans& pinned, std::vector<iovec>& pieces);
+  /// For the kernel to read from: the bytes of the spans as they are now, never to be written through. They stay those
+  /// of this machine as long as it does not write to them.
+  [[nodiscard]] bool find_bytes(std::span<const GuestSpan> spans, std::vector<iovec>& pieces);
+
+  /// Told of each range that write() and fill() are about to change, or that a transfer has changed (to break
+  /// reservations), it gives a lock, or none, that is held until the bytes have changed.
   using WriteObserver = std::function<std::unique_lock<std::mutex>(std::uint64_t address, std::uint64_t length)>;
   void set_write_observer(WriteObserver before) { observer_ = std::move(before); }
 
@@ -120,7 +154,13 @@ class GuestMemory {
   std::uint64_t private_pages() const;
 
  private:
+  friend class PinnedSpans;
   GuestMemory(std::uint64_t base, std::uint64_t size, std::shared_ptr<Layer> layer);
+  template <typename F>
+  void for_each_part(std::uint64_t address, std::uint64_t length, F&& part);
+  bool contains(std::span<const GuestSpan> spans) const;
+  void unpin(const PinnedSpans& pinned);
+  std::shared_ptr<Layer> keep_pinned(const std::shared_ptr<const Layer>& frozen, Layer& ours);
   std::byte* allocate_frame();
   std::uint64_t index(std::uint64_t address) const { return (address - base_) >> page_shift; }
   const std::byte* find(std::uint64_t page) const;
@@ -136,6 +176,7 @@ class GuestMemory {
   std::vector<std::uint64_t> written_code_;
   std::atomic<bool> any_written_code_ = false;
   std::atomic<std::uint64_t> generation_ = 0;
+  std::unordered_set<const PinnedSpans*> pinned_;  // guarded by lock_
   WriteObserver observer_;
 };
 

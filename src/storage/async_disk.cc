@@ -13,6 +13,7 @@ class ThreadedDisk final : public AsyncDisk {
   ThreadedDisk(std::unique_ptr<Disk> disk, EventLoop& loop)
       : disk_(std::move(disk)), workers_(*disk_, loop, worker_threads) {}
   void submit(DiskRequest request) override { workers_.submit(std::move(request)); }
+  void drain() override { workers_.drain(); }
   Disk& disk() override { return *disk_; }
 
  private:

@@ -1,4 +1,6 @@
 #pragma once
+#include <sys/uio.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -11,13 +13,14 @@
 
 namespace doppel {
 
-/// One request to a disk. The buffer belongs to the requester and stays until done: it is never guest memory (law 7).
+/// One request to a disk. The memory belongs to the requester and stays until done, or until drain() came back. It may
+/// be a running guest's, pinned (law 7).
 struct DiskRequest {
   enum class Kind : std::uint8_t { read, write, flush, discard, write_zeroes };
   Kind kind = Kind::read;
   bool may_unmap = false;  // write_zeroes only
   std::uint64_t offset = 0, length = 0;
-  std::span<std::byte> buffer;  // read and write: `length` bytes
+  std::vector<iovec> pieces;  // read and write: memory of `length` bytes
   std::function<void(bool ok)> done;
 };
 
@@ -28,6 +31,9 @@ class AsyncDisk {
  public:
   virtual ~AsyncDisk() = default;
   virtual void submit(DiskRequest request) = 0;
+  /// Waits until no request that was submitted reads or writes its memory, or the disk, any more. Every `done` that is
+  /// still due runs later, as always.
+  virtual void drain() = 0;
   virtual Disk& disk() = 0;
 };
 

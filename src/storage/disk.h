@@ -1,5 +1,7 @@
 #pragma once
 // Disk images as byte arrays, whatever format is behind.
+#include <sys/uio.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -22,6 +24,10 @@ class Disk {
   virtual std::string_view format() const = 0;  // "raw", "qcow2", "overlay"
   virtual Result<void> read(std::uint64_t offset, std::span<std::byte> out) = 0;
   virtual Result<void> write(std::uint64_t offset, std::span<const std::byte> data) = 0;
+  /// The same for memory in several pieces (scatter/gather), which a running guest may be changing meanwhile. The base
+  /// goes through a buffer.
+  virtual Result<void> readv(std::uint64_t offset, std::span<const iovec> pieces);
+  virtual Result<void> writev(std::uint64_t offset, std::span<const iovec> pieces);
   /// Everything written before is durable when it returns (fdatasync).
   virtual Result<void> flush() = 0;
   /// The range may read as zeros afterwards and its space is given back where the format can (punching holes).
@@ -32,6 +38,9 @@ class Disk {
   /// it; else -1.
   virtual int direct_descriptor() const { return -1; }
 };
+
+/// The bytes of all pieces together.
+std::uint64_t size_of(std::span<const iovec> pieces);
 
 /// What a user wrote after --disk.
 struct DiskSpec {

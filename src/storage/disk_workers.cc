@@ -12,12 +12,12 @@ bool perform(Disk& disk, const DiskRequest& request) {
   if (request.kind == Kind::flush) return disk.flush().ok();
   if (!check_range(disk, request.offset, request.length)) return false;
   const bool transfers = request.kind == Kind::read || request.kind == Kind::write;
-  if (transfers && request.buffer.size() != request.length) return false;
+  if (transfers && size_of(request.pieces) != request.length) return false;
   switch (request.kind) {
     case Kind::read:
-      return disk.read(request.offset, request.buffer).ok();
+      return disk.readv(request.offset, request.pieces).ok();
     case Kind::write:
-      return disk.write(request.offset, request.buffer).ok();
+      return disk.writev(request.offset, request.pieces).ok();
     case Kind::discard:
       return disk.discard(request.offset, request.length).ok();
     case Kind::write_zeroes:
@@ -64,6 +64,11 @@ void DiskWorkers::submit(DiskRequest request) {
   wake_.notify_one();
 }
 
+void DiskWorkers::drain() {
+  std::unique_lock guard(lock_);
+  idle_.wait(guard, [this] { return busy_ == 0 && queue_.empty(); });
+}
+
 void DiskWorkers::work() {
   std::unique_lock guard(lock_);
   for (;;) {
@@ -71,9 +76,11 @@ void DiskWorkers::work() {
     if (queue_.empty()) return;
     DiskRequest request = std::move(queue_.front());
     queue_.pop_front();
+    busy_++;
     guard.unlock();
     finish(request, perform(disk_, request));
     guard.lock();
+    if (--busy_ == 0 && queue_.empty()) idle_.notify_all();
   }
 }
 

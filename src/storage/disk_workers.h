@@ -19,6 +19,8 @@ class DiskWorkers {
   ~DiskWorkers();
   DiskWorkers(const DiskWorkers&) = delete;
   void submit(DiskRequest request);
+  /// AsyncDisk::drain().
+  void drain();
 
  private:
   /// What is done and not yet told. It outlives the workers in functions that the loop has not run yet.
@@ -35,8 +37,9 @@ class DiskWorkers {
   EventLoop& loop_;
   std::shared_ptr<Finished> finished_ = std::make_shared<Finished>();
   std::mutex lock_;
-  std::condition_variable wake_;
+  std::condition_variable wake_, idle_;
   std::deque<DiskRequest> queue_;
+  unsigned busy_ = 0;  // threads that do a request
   bool ending_ = false;
   std::vector<std::thread> threads_;
 };

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <climits>
 #include <cstdio>
 #include <cstring>
 
@@ -43,6 +44,27 @@ int rename_to_free_name(const char* from, const char* to) {
   // A file system without RENAME_NOREPLACE: link() also fails where the name is taken.
   if (link(from, to) != 0) return -1;
   return unlink(from);
+}
+
+/// Calls `many` for as many pieces as the kernel takes at once. Where it transferred less, by an interruption, the end
+/// of the file or an error, `one` does the rest of the piece, and tells what was wrong.
+template <typename Many, typename One>
+Result<void> for_each_transfer(std::uint64_t offset, std::span<const iovec> pieces, Many&& many, One&& one) {
+  while (!pieces.empty()) {
+    auto left = std::max<ssize_t>(many(pieces.data(), int(std::min<std::size_t>(pieces.size(), IOV_MAX)), offset), 0);
+    offset += std::uint64_t(left);
+    const auto before = pieces.size();
+    while (!pieces.empty() && std::size_t(left) >= pieces[0].iov_len) {
+      left -= ssize_t(pieces[0].iov_len);
+      pieces = pieces.subspan(1);
+    }
+    if (pieces.empty() || (left == 0 && pieces.size() != before)) continue;
+    const std::span rest(static_cast<std::byte*>(pieces[0].iov_base) + left, pieces[0].iov_len - std::size_t(left));
+    if (auto done = one(offset, rest); !done) return done;
+    offset += rest.size();
+    pieces = pieces.subspan(1);
+  }
+  return {};
 }
 
 }  // namespace
@@ -126,6 +148,20 @@ Result<void> ImageFile::read(std::uint64_t offset, std::span<std::byte> out) con
   if (!got) return got.failure();
   if (*got < out.size()) return error("{} ends at byte {}, but more is needed", path_, offset + *got);
   return {};
+}
+
+Result<void> ImageFile::readv(std::uint64_t offset, std::span<const iovec> pieces) const {
+  return for_each_transfer(
+      offset, pieces,
+      [&](const iovec* from, int count, std::uint64_t at) { return preadv(fd_.get(), from, count, off_t(at)); },
+      [&](std::uint64_t at, std::span<std::byte> rest) { return read(at, rest); });
+}
+
+Result<void> ImageFile::writev(std::uint64_t offset, std::span<const iovec> pieces) const {
+  return for_each_transfer(
+      offset, pieces,
+      [&](const iovec* from, int count, std::uint64_t at) { return pwritev(fd_.get(), from, count, off_t(at)); },
+      [&](std::uint64_t at, std::span<std::byte> rest) { return write(at, rest); });
 }
 
 Result<void> ImageFile::write(std::uint64_t offset, std::span<const std::byte> data) const {

@@ -1,4 +1,6 @@
 #pragma once
+#include <sys/uio.h>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -46,6 +48,9 @@ class ImageFile {
   /// Reads to the end of `out` or of the file; returns the number of bytes.
   Result<std::size_t> read_some(std::uint64_t offset, std::span<std::byte> out) const;
   Result<void> write(std::uint64_t offset, std::span<const std::byte> data) const;
+  /// The same for memory in several pieces.
+  Result<void> readv(std::uint64_t offset, std::span<const iovec> pieces) const;
+  Result<void> writev(std::uint64_t offset, std::span<const iovec> pieces) const;
   /// fdatasync. Once it has failed it fails for ever: the kernel drops what it could not write and reports that once
   /// only.
   Result<void> sync();

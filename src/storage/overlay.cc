@@ -43,6 +43,22 @@ Result<void> OverlayDisk::read(std::uint64_t offset, std::span<std::byte> out) {
   return {};
 }
 
+Result<void> OverlayDisk::readv(std::uint64_t offset, std::span<const iovec> pieces) {
+  const auto bytes = size_of(pieces);
+  if (auto inside = check_range(*this, offset, bytes); !inside) return inside;
+  const auto run = map_.run_at(offset / block_size, blocks_of(offset % block_size + bytes));
+  if (run.blocks * block_size < offset % block_size + bytes)
+    return Disk::readv(offset, pieces);  // some here, some there
+  return run.present ? file_->readv(layout_.data_offset + offset, pieces) : backing_->readv(offset, pieces);
+}
+
+Result<void> OverlayDisk::writev(std::uint64_t offset, std::span<const iovec> pieces) {
+  const auto bytes = size_of(pieces);
+  if (auto allowed = check_change(offset, bytes); !allowed) return allowed;
+  if (bytes == 0 || !present(offset, bytes)) return Disk::writev(offset, pieces);
+  return file_->writev(layout_.data_offset + offset, pieces);
+}
+
 Result<void> OverlayDisk::check_change(std::uint64_t offset, std::uint64_t length) const {
   if (read_only()) return error("{} is open for reading only", file_->path());
   return check_range(*this, offset, length);

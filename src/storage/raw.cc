@@ -35,6 +35,18 @@ Result<void> RawDisk::write(std::uint64_t offset, std::span<const std::byte> dat
   return file_->write(offset, data);
 }
 
+Result<void> RawDisk::readv(std::uint64_t offset, std::span<const iovec> pieces) {
+  const auto bytes = size_of(pieces);
+  if (auto inside = check_range(*this, offset, bytes); !inside) return inside;
+  return offset + bytes > file_->size() ? Disk::readv(offset, pieces) : file_->readv(offset, pieces);
+}
+
+// What is looked at before it is written must be a copy.
+Result<void> RawDisk::writev(std::uint64_t offset, std::span<const iovec> pieces) {
+  if (auto allowed = check_change(offset, size_of(pieces)); !allowed) return allowed;
+  return guessed_ && offset < probe_length ? Disk::writev(offset, pieces) : file_->writev(offset, pieces);
+}
+
 Result<void> RawDisk::write_first_sector(std::uint64_t offset, std::span<const std::byte> data) {
   std::lock_guard guard(first_sector_);
   std::array<std::byte, probe_length> start{};

@@ -22,6 +22,8 @@ class RawDisk final : public Disk, public Sparse {
   std::string_view format() const override { return "raw"; }
   Result<void> read(std::uint64_t offset, std::span<std::byte> out) override;
   Result<void> write(std::uint64_t offset, std::span<const std::byte> data) override;
+  Result<void> readv(std::uint64_t offset, std::span<const iovec> pieces) override;
+  Result<void> writev(std::uint64_t offset, std::span<const iovec> pieces) override;
   Result<void> flush() override;
   Result<void> discard(std::uint64_t offset, std::uint64_t length) override;
   Result<void> write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_unmap) override;

@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstring>
+#include <utility>
 
 #include "base/clock.h"
 #include "storage/sparse.h"
@@ -14,13 +16,12 @@
 namespace doppel {
 namespace {
 
-constexpr std::uint64_t max_transfer = 1 << 30;  // in one operation; io_uring's lengths are 32 bits
 constexpr unsigned max_interruptions = 1000;
 
 bool has_operations(io_uring& ring) {
   io_uring_probe* probe = io_uring_get_probe_ring(&ring);
   if (!probe) return false;
-  const bool has = std::ranges::all_of(std::initializer_list<int>{IORING_OP_READ, IORING_OP_WRITE, IORING_OP_FSYNC},
+  const bool has = std::ranges::all_of(std::initializer_list<int>{IORING_OP_READV, IORING_OP_WRITEV, IORING_OP_FSYNC},
                                        [&](int op) { return io_uring_opcode_supported(probe, op); });
   io_uring_free_probe(probe);
   return has;
@@ -30,7 +31,7 @@ bool has_operations(io_uring& ring) {
 /// needs.
 bool restrict_and_enable(io_uring& ring) {
   io_uring_restriction allowed[4] = {};
-  const unsigned operations[] = {IORING_OP_READ, IORING_OP_WRITE, IORING_OP_FSYNC};
+  const unsigned operations[] = {IORING_OP_READV, IORING_OP_WRITEV, IORING_OP_FSYNC};
   for (unsigned i = 0; i < 3; i++) {
     allowed[i].opcode = IORING_RESTRICTION_SQE_OP;
     allowed[i].sqe_op = std::uint8_t(operations[i]);
@@ -41,6 +42,16 @@ bool restrict_and_enable(io_uring& ring) {
     return ::syscall(__NR_io_uring_register, ring.ring_fd, what, argument, count) == 0;
   };
   return call(IORING_REGISTER_RESTRICTIONS, allowed, 4) && call(IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
+}
+
+/// Takes bytes that are done off the front of pieces; returns how many pieces are done as a whole.
+std::size_t skip_bytes(std::span<iovec> pieces, std::size_t bytes) {
+  std::size_t whole = 0;
+  while (whole < pieces.size() && bytes >= pieces[whole].iov_len) bytes -= pieces[whole++].iov_len;
+  if (whole == pieces.size()) return whole;
+  pieces[whole].iov_base = static_cast<std::byte*>(pieces[whole].iov_base) + bytes;
+  pieces[whole].iov_len -= bytes;
+  return whole;
 }
 
 }  // namespace
@@ -69,13 +80,22 @@ UringDisk::~UringDisk() {
   loop_.unwatch(ready_.get());
   if (retry_timer_) loop_.cancel(retry_timer_);
   worker_.reset();
-  // The buffers are the requesters' and go away after this, so nothing may be left in the kernel.
+  wait_for_all();  // the memory is the requesters' and goes away after this
+  io_uring_queue_exit(&ring_);
+}
+
+void UringDisk::wait_for_all() {
   while (!backlog_.empty() || free_.size() < depth) {
     for (const auto& completion : collect()) complete(completion);
     pump();
     if (free_.size() < depth) io_uring_submit_and_wait(&ring_, 1);
   }
-  io_uring_queue_exit(&ring_);
+}
+
+void UringDisk::drain() {
+  worker_->drain();
+  wait_for_all();
+  if (!finished_.empty()) eventfd_write(ready_.get(), 1);
 }
 
 bool UringDisk::direct(const DiskRequest& request) const {
@@ -84,7 +104,7 @@ bool UringDisk::direct(const DiskRequest& request) const {
   if (request.kind != Kind::read && request.kind != Kind::write) return false;
   if (request.kind == Kind::write && (request.offset < 512 || disk_->read_only())) return false;
   // A wrong request gets its error from the worker.
-  return request.buffer.size() == request.length && check_range(*disk_, request.offset, request.length).ok();
+  return size_of(request.pieces) == request.length && check_range(*disk_, request.offset, request.length).ok();
 }
 
 void UringDisk::submit(DiskRequest request) {
@@ -114,10 +134,10 @@ void UringDisk::queue(unsigned index) {
   if (request.kind == DiskRequest::Kind::flush) {
     io_uring_prep_fsync(entry, fd, IORING_FSYNC_DATASYNC);
   } else {
-    const auto rest = request.buffer.subspan(slot.transferred);
-    const auto length = static_cast<unsigned>(std::min<std::uint64_t>(rest.size(), max_transfer));
-    if (request.kind == DiskRequest::Kind::read) io_uring_prep_read(entry, fd, rest.data(), length, at);
-    if (request.kind == DiskRequest::Kind::write) io_uring_prep_write(entry, fd, rest.data(), length, at);
+    const auto rest = std::span(request.pieces).subspan(slot.piece);
+    const auto count = static_cast<unsigned>(std::min<std::size_t>(rest.size(), IOV_MAX));
+    if (request.kind == DiskRequest::Kind::read) io_uring_prep_readv(entry, fd, rest.data(), count, at);
+    if (request.kind == DiskRequest::Kind::write) io_uring_prep_writev(entry, fd, rest.data(), count, at);
   }
   io_uring_sqe_set_data64(entry, index);
 }
@@ -148,6 +168,7 @@ void UringDisk::on_ready() {
   [[maybe_unused]] auto got = ::read(ready_.get(), &drained, sizeof drained);
   for (const auto& completion : collect()) complete(completion);
   pump();
+  deliver();
 }
 
 // ECANCELED: the kernel ends the requests of a thread that ends, but they are the machine's and not the thread's.
@@ -156,6 +177,7 @@ bool UringDisk::again(Slot& slot, int result) const {
   if (interrupted) return ++slot.interruptions < max_interruptions;
   if (slot.request.kind == DiskRequest::Kind::flush || result <= 0) return false;
   slot.transferred += static_cast<unsigned>(result);
+  slot.piece += skip_bytes(std::span(slot.request.pieces).subspan(slot.piece), static_cast<unsigned>(result));
   return slot.transferred < slot.request.length;
 }
 
@@ -170,10 +192,18 @@ void UringDisk::complete(const Completion& completion) {
   Slot& slot = slots_[completion.slot];
   if (again(slot, completion.result)) return queue(static_cast<unsigned>(completion.slot));
   const bool ok = succeeded(slot, completion.result);
-  const auto done = std::move(slot.request.done);
+  finished_.emplace_back(std::move(slot.request.done), ok);
   slot = {};
   free_.push_back(static_cast<unsigned>(completion.slot));
-  if (done && !ending_) done(ok);
+}
+
+// A `done` may submit more, and may end the disk.
+void UringDisk::deliver() {
+  const auto guard = std::weak_ptr(alive_);
+  for (auto& [done, ok] : std::exchange(finished_, {})) {
+    if (done) done(ok);
+    if (guard.expired()) return;
+  }
 }
 
 }  // namespace doppel

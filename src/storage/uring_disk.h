@@ -22,6 +22,7 @@ class UringDisk final : public AsyncDisk {
   static std::unique_ptr<AsyncDisk> make(std::unique_ptr<Disk>& disk, EventLoop& loop);
   ~UringDisk() override;
   void submit(DiskRequest request) override;
+  void drain() override;
   Disk& disk() override { return *disk_; }
 
  private:
@@ -29,6 +30,7 @@ class UringDisk final : public AsyncDisk {
   struct Slot {
     DiskRequest request;
     std::uint64_t transferred = 0;
+    std::size_t piece = 0;  // the first that is not complete
     unsigned interruptions = 0;
     bool busy = false;
   };
@@ -45,6 +47,8 @@ class UringDisk final : public AsyncDisk {
   std::vector<Completion> collect();
   void on_ready();
   void complete(const Completion& completion);
+  void deliver();
+  void wait_for_all();
   bool again(Slot& slot, int result) const;
   bool succeeded(const Slot& slot, int result);
 
@@ -55,9 +59,11 @@ class UringDisk final : public AsyncDisk {
   std::vector<Slot> slots_{depth};
   std::vector<unsigned> free_;
   std::deque<DiskRequest> backlog_;
+  std::vector<std::pair<std::function<void(bool)>, bool>> finished_;  // not yet told
   std::uint64_t retry_timer_ = 0;
   bool sync_failed_ = false;
   bool ending_ = false;
+  std::shared_ptr<int> alive_ = std::make_shared<int>();
   std::unique_ptr<DiskWorkers> worker_;
 };
 

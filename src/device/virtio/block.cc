@@ -103,11 +103,8 @@ std::uint64_t VirtioBlock::features() const {
   return always | (disk_->disk().read_only() ? VIRTIO_BLK_F_RO : VIRTIO_BLK_F_DISCARD | VIRTIO_BLK_F_WRITE_ZEROES);
 }
 
-/// A request starts only when its buffer has room, and when nothing of a driver from before a reset can still reach the
-/// disk: an old write must not land on top of a new one.
 bool VirtioBlock::room() const {
-  return orphans_ == 0 && in_flight_.size() < max_requests_in_flight &&
-         bytes_in_flight_ + piece_bytes <= max_bytes_in_flight;
+  return in_flight_.size() < max_requests_in_flight && bytes_in_flight_ + piece_bytes <= max_bytes_in_flight;
 }
 
 void VirtioBlock::process(unsigned queue) {
@@ -235,27 +232,19 @@ bool VirtioBlock::submit_next(const RequestPtr& request) {
 }
 
 bool VirtioBlock::fill_piece(Request& r, DiskRequest& io) {
+  const bool reads = r.kind == Kind::read;
+  const auto& spans = reads ? r.chain.writable : r.chain.readable;
   io.offset = r.offset + r.done;
   io.length = std::min(r.length - r.done, piece_bytes);
-  if (io.length != r.buffer_bytes) set_buffer(r, io.length);
-  io.buffer = {r.buffer.get(), r.buffer_bytes};
-  return r.kind == Kind::read || read_spans(memory(), r.chain.readable, sizeof(Header) + r.done, io.buffer);
+  bytes_in_flight_ += r.piece = io.length;
+  std::vector<GuestSpan> part;
+  return slice_spans(spans, r.done + (reads ? 0 : sizeof(Header)), io.length, part) &&
+         (reads ? memory().pin(part, r.pinned, io.pieces) : memory().find_bytes(part, io.pieces));
 }
 
-void VirtioBlock::set_buffer(Request& r, std::uint64_t bytes) {
-  bytes_in_flight_ += bytes - r.buffer_bytes;
-  if (r.buffer_bytes > small_buffer_bytes && spare_.size() < max_spare_buffers) spare_.push_back(std::move(r.buffer));
-  r.buffer = bytes ? take_buffer(bytes) : nullptr;
-  r.buffer_bytes = bytes;
-}
-
-/// Large buffers are used again: memory that is new to the process takes longer to get than to fill.
-std::unique_ptr<std::byte[]> VirtioBlock::take_buffer(std::uint64_t bytes) {
-  if (bytes <= small_buffer_bytes) return std::make_unique_for_overwrite<std::byte[]>(bytes);
-  if (spare_.empty()) return std::make_unique_for_overwrite<std::byte[]>(piece_bytes);
-  auto buffer = std::move(spare_.back());
-  spare_.pop_back();
-  return buffer;
+void VirtioBlock::end_piece(Request& r) {
+  r.pinned.release();
+  bytes_in_flight_ -= std::exchange(r.piece, 0);
 }
 
 void VirtioBlock::fill_segment(const Request& r, DiskRequest& io) const {
@@ -273,10 +262,9 @@ void VirtioBlock::submit(const RequestPtr& request, DiskRequest io) {
 
 void VirtioBlock::piece_done(const RequestPtr& request, Kind kind, bool ok) {
   auto& r = *request;
-  if (r.orphan) {
-    orphans_--;
-    set_buffer(r, 0);
-  } else if (!ok || !take_piece(r, kind)) {
+  if (r.orphan) return;
+  count_piece(r, kind);
+  if (!ok) {
     finish(r, VIRTIO_BLK_S_IOERR);
   } else if (!submit_next(request)) {
     // 5.2.6.2: for a driver that cannot flush, a write is complete only when it is durable.
@@ -292,13 +280,9 @@ void VirtioBlock::piece_done(const RequestPtr& request, Kind kind, bool ok) {
   continue_stalled();
 }
 
-/// Counts a piece that was done; false when guest memory did not take what was read.
-bool VirtioBlock::take_piece(Request& r, Kind kind) {
-  if (kind != r.kind) return true;  // the flush after a write
-  if (kind == Kind::read && !write_spans(memory(), r.chain.writable, r.done, {r.buffer.get(), r.buffer_bytes}))
-    return false;
-  r.done += r.buffer ? r.buffer_bytes : 1;
-  return true;
+void VirtioBlock::count_piece(Request& r, Kind kind) {
+  if (kind == r.kind) r.done += r.piece ? r.piece : 1;  // otherwise it is the flush after a write
+  end_piece(r);
 }
 
 /// Answers; the interrupt is the caller's. The status is the last byte that the device may write, wherever the driver
@@ -306,21 +290,23 @@ bool VirtioBlock::take_piece(Request& r, Kind kind) {
 void VirtioBlock::finish(Request& r, std::uint8_t status) {
   const auto byte = static_cast<std::byte>(status);
   const bool to_driver = r.kind == Kind::read && status == VIRTIO_BLK_S_OK;
-  set_buffer(r, 0);
+  end_piece(r);
   if (usable(r.queue)) {
     if (!write_spans(memory(), r.chain.writable, r.chain.writable_bytes - 1, {&byte, 1})) fail();
     complete(r.queue, r.chain, static_cast<std::uint32_t>(to_driver ? r.done + 1 : 1));
   }
   in_flight_.erase(r.id);
-  if (in_flight_.empty() && spare_.size() > max_idle_buffers) spare_.resize(max_idle_buffers);
 }
 
+/// Of a request that the disk is no longer at.
 void VirtioBlock::orphan(Request& r) {
   r.orphan = true;
-  orphans_++;
+  end_piece(r);
 }
 
+// An old write must not land on a new one, nor what an old driver reads in the memory of a new one.
 void VirtioBlock::cleared() {
+  disk_->drain();
   for (auto& [id, request] : in_flight_) orphan(*request);
   in_flight_.clear();
   restored_.clear();
@@ -328,6 +314,7 @@ void VirtioBlock::cleared() {
 }
 
 void VirtioBlock::queue_stopped(unsigned queue) {
+  disk_->drain();
   for (auto& [id, request] : in_flight_)
     if (request->queue == queue) orphan(*request);
   std::erase_if(in_flight_, [&](const auto& entry) { return entry.second->queue == queue; });

@@ -11,17 +11,15 @@
 
 namespace doppel {
 
-/// The block device (Virtio 1.2, 5.2) over an AsyncDisk. Disk I/O goes to buffers of the device and is copied to guest
-/// memory on completion. A large request is done piece by piece, and when the buffers in flight reach a limit the rest
-/// waits in the driver's queues.
+/// The block device (Virtio 1.2, 5.2) over an AsyncDisk. The disk reads and writes guest memory, which a read pins. A
+/// large request is done piece by piece, and when the bytes in flight reach a limit the rest waits in the driver's
+/// queues, so that a reset, which waits for the disk, does not take long.
 class VirtioBlock : public VirtioDevice {
  public:
   static constexpr std::uint64_t sector = 512;
   static constexpr std::uint16_t queue_size = 256;
-  static constexpr std::uint64_t piece_bytes = 1 << 20;  // the largest buffer
+  static constexpr std::uint64_t piece_bytes = 1 << 20;  // the most in one request to the disk
   static constexpr std::uint64_t max_bytes_in_flight = 16 << 20;
-  static constexpr std::uint64_t small_buffer_bytes = 64 << 10;  // up to here not kept
-  static constexpr std::size_t max_spare_buffers = max_bytes_in_flight / piece_bytes, max_idle_buffers = 4;
   static constexpr unsigned max_requests_in_flight = 1024;  // over all queues
   static constexpr std::uint32_t max_segments = 254;        // a full direct chain has a header and a status too
   static constexpr std::uint32_t max_discard_sectors = 1 << 22, max_discard_segments = 16;
@@ -56,9 +54,9 @@ class VirtioBlock : public VirtioDevice {
     DiskRequest::Kind kind = DiskRequest::Kind::read;
     std::uint64_t offset = 0, length = 0, done = 0;  // bytes; for segments `done` counts segments
     std::vector<Segment> segments;
-    std::unique_ptr<std::byte[]> buffer;
-    std::uint64_t buffer_bytes = 0;
-    bool orphan = false;  // its driver is gone: only the buffer is still waited for
+    std::uint64_t piece = 0;  // bytes that the disk is transferring
+    PinnedSpans pinned;       // where to, of a read
+    bool orphan = false;      // its driver is gone
   };
   using RequestPtr = std::shared_ptr<Request>;
   struct Type;
@@ -73,12 +71,11 @@ class VirtioBlock : public VirtioDevice {
   bool inside(std::uint64_t sector, std::uint64_t bytes) const;
   bool submit_next(const RequestPtr& request);
   bool fill_piece(Request& request, DiskRequest& io);
-  void set_buffer(Request& request, std::uint64_t bytes);
-  std::unique_ptr<std::byte[]> take_buffer(std::uint64_t bytes);
+  void end_piece(Request& request);
   void fill_segment(const Request& request, DiskRequest& io) const;
   void submit(const RequestPtr& request, DiskRequest io);
   void piece_done(const RequestPtr& request, DiskRequest::Kind kind, bool ok);
-  bool take_piece(Request& request, DiskRequest::Kind kind);
+  void count_piece(Request& request, DiskRequest::Kind kind);
   void finish(Request& request, std::uint8_t status);
   void orphan(Request& request);
   void continue_stalled();
@@ -91,10 +88,8 @@ class VirtioBlock : public VirtioDevice {
   std::deque<std::pair<unsigned, Chain>> restored_;  // saved as in flight, not begun again yet
 
   std::uint64_t next_id_ = 0;
-  unsigned next_queue_ = 0;                          // where continue_stalled() begins, so that no queue starves
-  std::uint64_t bytes_in_flight_ = 0;                // orphans' buffers included
-  std::vector<std::unique_ptr<std::byte[]>> spare_;  // of piece_bytes each
-  unsigned orphans_ = 0;
+  unsigned next_queue_ = 0;  // where continue_stalled() begins, so that no queue starves
+  std::uint64_t bytes_in_flight_ = 0;
   bool stalled_ = false;  // something waits in a queue for room
 };
 

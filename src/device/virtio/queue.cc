@@ -112,6 +112,15 @@ bool write_spans(GuestMemory& memory, std::span<const GuestSpan> spans, std::uin
                         });
 }
 
+bool slice_spans(std::span<const GuestSpan> spans, std::uint64_t offset, std::uint64_t length,
+                 std::vector<GuestSpan>& out) {
+  out.clear();
+  return for_each_piece(spans, offset, length, [&](std::uint64_t address, std::uint64_t, std::uint64_t bytes) {
+    out.push_back({address, static_cast<std::uint32_t>(bytes)});
+    return true;
+  });
+}
+
 void Queue::reset() {
   size = 0;
   ready = false;

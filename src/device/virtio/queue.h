@@ -16,12 +16,6 @@ inline constexpr std::uint64_t VIRTIO_F_INDIRECT_DESC = 1ull << 28;
 inline constexpr std::uint64_t VIRTIO_F_EVENT_IDX = 1ull << 29;
 inline constexpr std::uint64_t VIRTIO_F_VERSION_1 = 1ull << 32;
 
-/// A run of guest-physical memory, all RAM at the time it was made; `length` in bytes, never 0.
-struct GuestSpan {
-  std::uint64_t address = 0;
-  std::uint32_t length = 0;
-};
-
 /// One buffer of the driver's: what the device may read, then what it may write.
 struct Chain {
   std::uint16_t head = 0;
@@ -40,6 +34,9 @@ struct Chain {
                               std::span<std::byte> out);
 [[nodiscard]] bool write_spans(GuestMemory& memory, std::span<const GuestSpan> spans, std::uint64_t offset,
                                std::span<const std::byte> data);
+/// The `length` bytes of `spans` from `offset` on; false when they are fewer.
+[[nodiscard]] bool slice_spans(std::span<const GuestSpan> spans, std::uint64_t offset, std::uint64_t length,
+                               std::vector<GuestSpan>& out);
 
 /// One queue. The driver may change all that it reads at any time, from other threads: each value is read once and
 /// checked. Called under the device lock.

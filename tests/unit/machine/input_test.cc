@@ -178,7 +178,7 @@ TEST(DeterministicInput, CompletesDiskRequestsAtAFixedTime) {
     DiskRequest request;
     request.kind = kind;
     request.offset = request.length = 512;
-    request.buffer = sector;
+    request.pieces = {{sector, sizeof sector}};
     request.done = [&done, what](bool ok) { done.emplace_back(what, ok); };
     async->submit(std::move(request));
   };

@@ -143,5 +143,71 @@ TEST(GuestMemory, TheObserversLockIsHeldUntilTheBytesHaveChanged) {
   EXPECT_EQ(torn, 0u);
 }
 
+std::string put(const std::vector<iovec>& pieces, char byte) {
+  for (const auto& piece : pieces) std::memset(piece.iov_base, byte, piece.iov_len);
+  return std::string(1, byte);
+}
+
+// A transfer goes on during a fork: its bytes are the parent's, the copy has what was there, to any depth.
+TEST(GuestMemory, AForkLeavesPinnedPagesToTheParent) {
+  auto memory = make();
+  ASSERT_TRUE(memory->fill(base, 'a', 3 * page_size));
+  PinnedSpans pinned, again;
+  std::vector<iovec> pieces, others;
+  const std::vector<GuestSpan> spans = {{base + 100, 2 * page_size}};
+  ASSERT_TRUE(memory->pin(spans, pinned, pieces));
+  ASSERT_TRUE(memory->pin(spans, again, others));
+  put(pieces, 'b');
+  const auto first = memory->fork();
+  put(pieces, 'c');
+  const auto second = memory->fork();
+  put(pieces, 'd');
+  EXPECT_EQ(text_at(*memory, base + 100, 1), "d");
+  EXPECT_EQ(text_at(*first, base + 100, 1), "b");
+  EXPECT_EQ(text_at(*second, base + 100, 1), "c");
+  EXPECT_EQ(text_at(*second, base + 100 + 2 * page_size - 1, 2), "ca");
+  pinned.release();
+  again.release();
+  const auto third = memory->fork();
+  ASSERT_TRUE(memory->fill(base, 'e', page_size));
+  EXPECT_EQ(text_at(*third, base + 100, 1), "d");
+  EXPECT_EQ(text_at(*third, base + 99, 1), "a");
+}
+
+// What a transfer wrote is dirty and, where code was translated from it meanwhile, written code.
+TEST(GuestMemory, ATransferWritesWhenItEnds) {
+  auto memory = make();
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> told;
+  memory->set_write_observer([&](std::uint64_t address, std::uint64_t length) {
+    told.emplace_back(address, length);
+    return std::unique_lock<std::mutex>();
+  });
+  PinnedSpans pinned;
+  std::vector<iovec> pieces;
+  const std::vector<GuestSpan> spans = {{base + page_size, page_size}, {base + 2 * page_size, 8}, {base, 8}};
+  ASSERT_TRUE(memory->pin(spans, pinned, pieces));
+  EXPECT_EQ(pieces.size(), 2u) << "what lies together is one piece";
+  memory->clear_dirty();
+  memory->mark_code(base + page_size);
+  EXPECT_TRUE(told.empty());
+  pinned.release();
+  EXPECT_EQ(told.size(), 3u);
+  EXPECT_EQ(memory->dirty_pages().size(), 3u);
+  EXPECT_EQ(memory->take_written_code(), std::vector<std::uint64_t>{base + page_size});
+  pinned.release();  // once only
+  EXPECT_EQ(told.size(), 3u);
+}
+
+TEST(GuestMemory, PinsAndFindsNothingOutsideOfRam) {
+  auto memory = make(page_size);
+  PinnedSpans pinned;
+  std::vector<iovec> pieces;
+  const std::vector<GuestSpan> spans = {{base, 8}, {base + page_size - 8, 9}};
+  EXPECT_FALSE(memory->pin(spans, pinned, pieces));
+  EXPECT_FALSE(memory->find_bytes(spans, pieces));
+  EXPECT_TRUE(pieces.empty());
+  EXPECT_TRUE(memory->dirty_pages().empty());
+}
+
 }  // namespace
 }  // namespace doppel

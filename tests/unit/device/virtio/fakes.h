@@ -14,6 +14,7 @@
 #include "device/virtio/console.h"
 #include "network/network.h"
 #include "storage/async_disk.h"
+#include "storage/disk_workers.h"
 
 namespace doppel::testing {
 
@@ -65,13 +66,17 @@ class HeldDisk : public AsyncDisk {
  public:
   explicit HeldDisk(std::shared_ptr<MemoryDisk> disk) : disk_(std::move(disk)) {}
   void submit(DiskRequest request) override { held.push_back(std::move(request)); }
+  /// Does what is held; it still waits to be completed.
+  void drain() override {
+    for (auto& request : held) request.done = [done = std::move(request.done), ok = take(request)](bool) { done(ok); };
+  }
   Disk& disk() override { return *disk_; }
 
   /// Does and completes request `index` of those held, or fails it.
   void complete(std::size_t index = 0, bool ok = true) {
     auto request = std::move(held.at(index));
     held.erase(held.begin() + static_cast<std::ptrdiff_t>(index));
-    if (ok) ok = perform(request);
+    if (ok) ok = take(request);
     request.done(ok);
   }
   void complete_all() {
@@ -81,20 +86,11 @@ class HeldDisk : public AsyncDisk {
   std::deque<DiskRequest> held;
 
  private:
-  bool perform(const DiskRequest& r) {
-    switch (r.kind) {
-      case DiskRequest::Kind::read:
-        return disk_->read(r.offset, r.buffer).ok();
-      case DiskRequest::Kind::write:
-        return disk_->write(r.offset, r.buffer).ok();
-      case DiskRequest::Kind::flush:
-        return disk_->flush().ok();
-      case DiskRequest::Kind::discard:
-        return disk_->discard(r.offset, r.length).ok();
-      case DiskRequest::Kind::write_zeroes:
-        return disk_->write_zeroes(r.offset, r.length, r.may_unmap).ok();
-    }
-    return false;
+  /// Does a request once; afterwards there is nothing that it would reach.
+  bool take(DiskRequest& request) {
+    const bool ok = perform(*disk_, request);
+    request.kind = DiskRequest::Kind::flush;
+    return ok;
   }
   std::shared_ptr<MemoryDisk> disk_;
 };
