@@ -15,6 +15,9 @@ struct GuestLayout {
   unsigned registers = 0;
   std::int32_t pc = 0;         // the guest's pc
   std::int32_t execution = 0;  // ir::ExecutionState
+  // The word that says that the floating-point state is dirty, by these bits: the highest is set only when all are.
+  std::int32_t status = 0;
+  std::uint64_t dirty_bits = 0;
 };
 
 /// How many guest registers stay in host registers.

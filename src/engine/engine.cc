@@ -26,6 +26,8 @@ GuestLayout layout_of(Hart& hart) {
   for (unsigned n = 0; n < pinned_registers; n++) layout.host[pinned_guest_registers[n]] = std::uint8_t(n);
   layout.pc = std::int32_t(offsetof(HartState, pc));
   layout.execution = std::int32_t(hart.execution_offset());
+  layout.status = std::int32_t(offsetof(HartState, mstatus));
+  layout.dirty_bits = riscv64::status::sd | riscv64::status::fs;
   return layout;
 }
 

@@ -61,6 +61,7 @@ class Builder {
   void guard(Value value, bool ends = false) { append({.op = Op::guard, .type = Type::i64, .flag = ends, .a = value}); }
   void store_right(Type type, Value address) { append({.op = Op::store_right, .type = type, .a = address}); }
   void zero_block(Value address) { append({.op = Op::zero_block, .type = Type::i64, .a = address}); }
+  void dirty_float() { append({.op = Op::dirty_float}); }
   void fence() { append({.op = Op::fence}); }
 
   void branch(Condition condition, Value a, Value b, std::int64_t target);

@@ -299,6 +299,8 @@ void Generator::emit(Value index) {
       return emit_host_counter(index);
     case Op::store_right:
       return emit_store_right(i);
+    case Op::dirty_float:
+      return mark_float_dirty(a_, layout_);
     case Op::fence:
       a_.lock().or_(x86::dword_ptr(x86::rsp), 0);
       return;

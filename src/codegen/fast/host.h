@@ -26,6 +26,17 @@ inline constexpr unsigned spill_slots = 64, frame_bytes = spill_slots * 8;
   ::asmjit::x86::ptr(::doppel::fast::state, \
                      (layout).execution + std::int32_t(offsetof(::doppel::ir::ExecutionState, member)), size)
 
+/// ir::Op::dirty_float.
+inline void mark_float_dirty(x86::Assembler& a, const GuestLayout& layout) {
+  const auto low = std::uint32_t(layout.dirty_bits), high = std::uint32_t(layout.dirty_bits >> 32);
+  const auto known = a.newLabel();
+  a.cmp(x86::qword_ptr(state, layout.status), 0);
+  a.js(known);
+  a.or_(x86::dword_ptr(state, layout.status), low);
+  a.or_(x86::dword_ptr(state, layout.status + 4), high);
+  a.bind(known);
+}
+
 /// Goes where the jump cache says for the guest address in `target`, which is lost, as is rbx (rax where that is
 /// `target`); to `miss`, with `target` as it was, where it does not know.
 inline void jump_through_cache(x86::Assembler& a, const GuestLayout& layout, const x86::Gp& target,

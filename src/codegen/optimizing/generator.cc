@@ -94,6 +94,8 @@ void Generator::emit(Value n) {
     case Op::store:
     case Op::storef:
       return emit_access(n);
+    case Op::dirty_float:
+      return fast::mark_float_dirty(a_, layout_);
     case Op::fence:
       a_.lock().or_(x86::dword_ptr(x86::rsp), 0);
       return;

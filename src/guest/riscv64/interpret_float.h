@@ -28,12 +28,11 @@ void write_float(Hart& h, unsigned r, Bits bits) {
   h.dirty_fp();
 }
 
-/// The flags of one instruction, accrued at its end.
+/// The flags of one instruction, accrued at its end. What may raise one makes the state dirty (Privileged ISA 3.1.6.6).
 class Flags {
  public:
   explicit Flags(Hart& h) : hart_(h), bits_(h.state().fflags) {}
   ~Flags() {
-    if (bits_ == hart_.state().fflags) return;
     hart_.state().fflags = std::uint8_t(bits_);
     hart_.dirty_fp();
   }

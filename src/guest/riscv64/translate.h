@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "guest/riscv64/instruction.h"
@@ -20,7 +21,7 @@ inline constexpr unsigned host_rounding_modes = 4;  // RNE, RTZ, RDN, RUP; the h
 
 /// What of the hart's state a translation depends on besides the bytes.
 struct TranslationMode {
-  /// mstatus.FS is Dirty and frm is a mode that the host has, so that floating-point instructions may be inline.
+  /// mstatus.FS is not Off and frm is a mode that the host has, so that floating-point instructions may be inline.
   bool floating_point = false;
   bool zero_blocks = false;  // CBO.ZERO is enabled
   /// Blocks end where the interpreter's do, so that interrupts are taken at the same instructions.
@@ -64,11 +65,19 @@ class Translator {
     if (index != 0) builder.set(index, value);
   }
   ir::Value f(unsigned index) { return builder.get(float_register + index, ir::Type::f64); }
-  void set_f(unsigned index, ir::Value value) { builder.set(float_register + index, value); }
+  void set_f(unsigned index, ir::Value value) {
+    dirty_float();
+    builder.set(float_register + index, value);
+  }
+  /// mstatus.FS is Dirty from here on.
+  void dirty_float() {
+    if (!std::exchange(is_dirty, true)) builder.dirty_float();
+  }
   ir::Value constant(std::int64_t value) { return builder.constant(value); }
   /// Calls the interpreter for this instruction.
   void interpret(const Instruction& i, bool ends) {
     builder.interpret(i.bits, ends);
+    is_dirty = false;
     ended |= ends;
   }
 
@@ -86,6 +95,7 @@ class Translator {
   TranslationMode mode;
   std::int64_t offset = 0;          // of the instruction in its page
   bool ended = false;               // nothing follows
+  bool is_dirty = false;            // dirty_float() was said, and nothing since then that could end it
   ir::Value linked = ir::no_value;  // what the LR of an SC to come gave
   const PathStep* step = nullptr;   // on a path, the running instruction's
 };

@@ -80,8 +80,9 @@ inline Value supervisor_tlb(T& t, Value status) {
                 execution_word(t, offsetof(ir::ExecutionState, tlb_plain)));
 }
 /// Of two jump tables, at `offset`, the one for a status.
-inline Value jump_table(T& t, Value dirty, std::size_t offset) {
-  return either(t, dirty, execution_word(t, offset + sizeof(void*)), execution_word(t, offset));
+inline Value jump_table(T& t, Value status, std::size_t offset) {
+  return either(t, with(t, Op::and_, status, status::fs), execution_word(t, offset + sizeof(void*)),
+                execution_word(t, offset));
 }
 
 /// A write to sstatus: what it may change and what it gives.
@@ -130,10 +131,9 @@ inline void access_status(T& t, const CsrInstruction& c) {
   t.builder.guard(status_needs_interpreter(t, w), true);
   const bool fs = w.known && (w.changes & status::fs);
   if (fs) {
-    const auto dirty = fp_dirty(t, w.now);
-    w.now = both(t, Op::or_, with(t, Op::and_, w.now, ~status::sd), with(t, Op::shl, dirty, 63));
+    w.now = both(t, Op::or_, with(t, Op::and_, w.now, ~status::sd), with(t, Op::shl, fp_dirty(t, w.now), 63));
     set_execution_word(t, offsetof(ir::ExecutionState, jumps),
-                       jump_table(t, dirty, offsetof(ir::ExecutionState, jumps_of_supervisor)));
+                       jump_table(t, w.now, offsetof(ir::ExecutionState, jumps_of_supervisor)));
   }
   set_state_word(t, offsetof(HartState, mstatus), w.now);
   if (w.changes & status::sum) set_execution_word(t, offsetof(ir::ExecutionState, tlb), supervisor_tlb(t, w.now));
@@ -167,6 +167,7 @@ inline void access_float_csr(T& t, const CsrInstruction& c) {
     const auto wanted = with(t, Op::and_, with(t, Op::shr, value, mode_shift), 7);
     if (has_mode) t.builder.guard(both(t, Op::xor_, wanted, mode), true);
     if (has_flags) set_flags(t, fields, value);
+    t.dirty_float();
   }
   t.set_x(c.i.rd, old);
 }

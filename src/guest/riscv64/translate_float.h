@@ -6,8 +6,8 @@
 
 namespace doppel::riscv64::translation {
 
-/// Floating point that is off, or whose rounding mode the host has not, is the interpreter's; it may change the mode.
-inline void float_by_interpreter(T& t, const I& i) { t.interpret(i, !t.mode.floating_point); }
+/// Floating point that is off, or whose rounding mode the host has not, is the interpreter's.
+constexpr auto float_by_interpreter = &by_interpreter;
 
 /// The rounding mode that is the one in frm, as encoded.
 inline constexpr unsigned dynamic = 7;
@@ -69,6 +69,7 @@ void float_compare(T& t, const I& i) {
   if (!t.mode.floating_point) return float_by_interpreter(t, i);
   const auto a = read_float<type>(t, i.rs1), b = read_float<type>(t, i.rs2);
   t.set_x(i.rd, t.builder.fcompare(type, condition, a, b));
+  t.dirty_float();
 }
 template <Type type>
 void load_float(T& t, const I& i) {
@@ -184,7 +185,7 @@ constexpr auto fltq_d = &float_compare<f64, Condition::ltu>;
 constexpr auto fclass_d = &classify<f64>;
 constexpr auto fli_d = &load_constant<f64>;
 
-#define BY_INTERPRETER(name) constexpr auto name = &float_by_interpreter;
+#define BY_INTERPRETER(name) constexpr auto name = float_by_interpreter;
 BY_INTERPRETER(flh)
 BY_INTERPRETER(fsh)
 BY_INTERPRETER(fmv_x_h)

@@ -21,6 +21,7 @@ void to_integer(T& t, const I& i) {
   const auto rounding = integer_rounding(t, i);
   if (!rounding) return float_by_interpreter(t, i);
   t.set_x(i.rd, t.builder.toint(integer, type, *rounding, read_float<type>(t, i.rs1)));
+  t.dirty_float();
 }
 
 /// The bits from which on a number does not fit into an unsigned integer, however it is rounded, or not into a signed
@@ -41,6 +42,7 @@ void to_unsigned(T& t, const I& i) {
   t.builder.guard(t.builder.compare(Condition::geu, bits, limit), true);
   const auto value = t.builder.toint(Type::i64, type, *rounding, read_float<type>(t, i.rs1));
   t.set_x(i.rd, integer == Type::i64 ? value : t.builder.sext(Type::i32, value));
+  t.dirty_float();
 }
 
 /// The integers of at most this many bits are exact under every rounding mode.

@@ -35,7 +35,7 @@ inline void ecall(T& t, const I& i) {
   set_privilege(t, t.constant(std::int64_t(Privilege::supervisor)));
   set_execution_word(t, offsetof(ir::ExecutionState, tlb), supervisor_tlb(t, now));
   set_execution_word(t, offsetof(ir::ExecutionState, jumps),
-                     jump_table(t, fp_dirty(t, now), offsetof(ir::ExecutionState, jumps_of_supervisor)));
+                     jump_table(t, now, offsetof(ir::ExecutionState, jumps_of_supervisor)));
   goto_address(t, with(t, Op::and_, state_word(t, offsetof(HartState, stvec)), ~3ULL));
 }
 
@@ -56,10 +56,9 @@ inline void sret(T& t, const I& i) {
   set_execution_word(
       t, offsetof(ir::ExecutionState, tlb),
       either(t, to, supervisor_tlb(t, old), execution_word(t, offsetof(ir::ExecutionState, tlb_of_user))));
-  const auto dirty = fp_dirty(t, old);
   set_execution_word(t, offsetof(ir::ExecutionState, jumps),
-                     either(t, to, jump_table(t, dirty, offsetof(ir::ExecutionState, jumps_of_supervisor)),
-                            jump_table(t, dirty, offsetof(ir::ExecutionState, jumps_of_user))));
+                     either(t, to, jump_table(t, old, offsetof(ir::ExecutionState, jumps_of_supervisor)),
+                            jump_table(t, old, offsetof(ir::ExecutionState, jumps_of_user))));
   goto_address(t, state_word(t, offsetof(HartState, sepc)));
 }
 constexpr auto ebreak = &by_interpreter_last;

@@ -47,7 +47,7 @@ TranslationMode Hart::translation_mode() const {
   const bool zero =
       privilege() == Privilege::machine ||
       ((state_.menvcfg & envcfg::cbze) && (privilege() == Privilege::supervisor || (state_.senvcfg & envcfg::cbze)));
-  return {.floating_point = (state_.mstatus & status::fs) == status::fs && rounds_inline(),
+  return {.floating_point = !fp_off() && rounds_inline(),
           .zero_blocks = zero,
           .exact_blocks = config_.exact_slices,
           .privilege = state_.privilege};

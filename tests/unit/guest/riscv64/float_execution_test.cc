@@ -174,5 +174,48 @@ TEST_F(FloatExecutionTest, FlagsAreWhatWasRaisedSinceTheyWereSet) {
 #endif
 }
 
+// A kernel saves what is dirty only: too little marked loses a program's numbers at the next switch. Floating point
+// that was loaded and not used is inline all the same, and for nothing but the first use.
+TEST_F(FloatExecutionTest, UseMakesTheStateDirtyAndNothingElseDoes) {
+  struct Case {
+    std::uint32_t instruction;
+    Opcode op;
+    bool dirties;
+  };
+  const auto unary = [](Opcode op) { return encode({.op = op, .rd = 11, .rs1 = 2, .rm = 1}); };
+  const auto binary = [](Opcode op) { return encode({.op = op, .rd = 11, .rs1 = 2, .rs2 = 3, .rm = any_mode}); };
+  const Case cases[] = {
+      {store(Opcode::fsd, 1, 0, source), Opcode::fsd, false},
+      {unary(Opcode::fmv_x_d), Opcode::fmv_x_d, false},
+      {csr(Opcode::csrrs, 11, fflags, 0), Opcode::csrrs, false},
+      {csr(Opcode::csrrwi, 11, fflags, 3), Opcode::csrrwi, true},
+      {load(Opcode::fld, 1, 0, source), Opcode::fld, true},
+      {load(Opcode::flw, 1, 0, source), Opcode::flw, true},
+      {load(Opcode::fld, 1, 0, 0), Opcode::fld, false},  // there is nothing
+      {binary(Opcode::fadd_d), Opcode::fadd_d, true},
+      {binary(Opcode::feq_d), Opcode::feq_d, true},
+      {unary(Opcode::fcvt_w_d), Opcode::fcvt_w_d, true},
+      {unary(Opcode::fcvt_lu_d), Opcode::fcvt_lu_d, true},
+      {encode({.op = Opcode::fmv_d_x, .rd = 1, .rs1 = source}), Opcode::fmv_d_x, true},
+      {encode({.op = Opcode::fsgnj_d, .rd = 1, .rs1 = 2, .rs2 = 2}), Opcode::fsgnj_d, true},
+  };
+  constexpr U64 initial = 1ULL << status::fs_shift;
+  b.put(handler, {jump(0)});
+  for (const auto& one : cases) {
+    b.put(code, {nop(), one.instruction, nop(), jump(0)});
+    for (int turn = 0; turn < 3; turn++) {
+      s.pc = code, s.frm = s.fflags = 0, s.f[2] = s.f[3] = 0x3ff0'0000'0000'0000, b.x(source) = data;
+      s.mstatus = (s.mstatus & ~(status::fs | status::sd)) | initial;
+      b.hart().restore();
+      b.run(100);
+      EXPECT_EQ(s.mstatus & (status::fs | status::sd), one.dirties ? status::fs | status::sd : initial)
+          << int(one.op) << ' ' << turn;
+    }
+#ifdef DOPPEL_BENCH_ENGINE
+    if (one.instruction != load(Opcode::fld, 1, 0, 0)) EXPECT_EQ(interpreted(one.op), 0u) << int(one.op);
+#endif
+  }
+}
+
 }  // namespace
 }  // namespace doppel::riscv64::bench
