@@ -88,27 +88,55 @@ class BlockJumps {
   bool used_ = false;
 };
 
-/// One way to access memory: of M-mode, of S-mode, or of one address space in U-mode or in S-mode with SUM.
-struct AddressView {
+/// One way to load and store: of S-mode with SUM in one address space.
+struct DataView {
   Tlb tlb;
-  BlockJumps blocks;
-  CodeJumps code[2];        // by TranslationMode::jump_key()
   bool only_global = true;  // nothing here came from a leaf that belongs to one address space
 
-  void flush_jumps() {
-    blocks.flush();
-    for (auto& c : code) c.flush();
-  }
   void flush() {
     tlb.flush();
-    flush_jumps();
     only_global = true;
   }
-  void flush_page(std::uint64_t address) {
-    tlb.flush_page(address);
-    blocks.flush();
-    for (auto& c : code) c.flush_page(address);
+  void flush_page(std::uint64_t address) { tlb.flush_page(address); }
+  void flush_blocks() {}
+  void flush_jumps() {}
+};
+
+/// One way to load, store and execute: of M-mode, of S-mode, or of one address space in U-mode.
+class AddressView : public DataView {
+ public:
+  BlockJumps blocks;
+
+  /// The table for a TranslationMode::jump_key(), made when it is first asked for: few views have code for both.
+  CodeJumps& code(unsigned key) {
+    if (!code_[key]) code_[key] = std::make_unique<CodeJumps>();
+    return *code_[key];
   }
+  bool has_code(unsigned key) const { return code_[key] != nullptr; }
+  /// For translated code to read: of no code where there is none yet.
+  ir::CodeJump* entries(unsigned key) {
+    static const auto none = std::make_unique<CodeJumps>();
+    return (code_[key] ? code_[key] : none)->data();
+  }
+  void flush_blocks() { blocks.flush(); }
+  void flush_jumps() {
+    blocks.flush();
+    for (auto& code : code_)
+      if (code) code->flush();
+  }
+  void flush() {
+    DataView::flush();
+    flush_jumps();
+  }
+  void flush_page(std::uint64_t address) {
+    DataView::flush_page(address);
+    blocks.flush();
+    for (auto& code : code_)
+      if (code) code->flush_page(address);
+  }
+
+ private:
+  std::unique_ptr<CodeJumps> code_[2];
 };
 
 /// The views of one hart; switch_to() comes before the views of an address space. Those of U-mode and of S-mode with
@@ -117,13 +145,13 @@ struct AddressView {
 class AddressViews {
  public:
   static constexpr unsigned spaces = 8;
-  AddressViews() {
-    for (auto* view : {&machine_, &supervisor_}) *view = std::make_unique<AddressView>();
+  AddressView& machine() {
+    if (!machine_) machine_ = std::make_unique<AddressView>();
+    return *machine_;
   }
-  AddressView& machine() { return *machine_; }
   AddressView& supervisor() { return *supervisor_; }
   AddressView& user() { return spaces_[current_]->user; }
-  AddressView& supervisor_with_user() { return spaces_[current_]->sum; }
+  DataView& supervisor_with_user() { return spaces_[current_]->sum; }
 
   /// satp says another address space from now on.
   void switch_to(std::uint64_t asid) {
@@ -141,7 +169,8 @@ class AddressViews {
   /// Calls `f` for every view; `of_asid` for those that may hold translations of one address space.
   template <typename F>
   void for_each(F&& f) {
-    f(*machine_), f(*supervisor_);
+    if (machine_) f(*machine_);
+    f(*supervisor_);
     for (auto& space : spaces_)
       if (space) f(space->user), f(space->sum);
   }
@@ -156,14 +185,16 @@ class AddressViews {
   struct Space {
     explicit Space(std::uint64_t number) : asid(number) {}
     std::uint64_t asid, used = 0;
-    AddressView user, sum;
+    AddressView user;
+    DataView sum;
     void flush() { user.flush(), sum.flush(); }
   };
   void use(unsigned n) {
     current_ = n;
     spaces_[n]->used = ++clock_;
   }
-  std::unique_ptr<AddressView> machine_, supervisor_;
+  std::unique_ptr<AddressView> machine_;  // with firmware in the host no guest needs it
+  std::unique_ptr<AddressView> supervisor_ = std::make_unique<AddressView>();
   std::array<std::unique_ptr<Space>, spaces> spaces_;  // made when they are needed, from the front
   unsigned current_ = 0;
   std::uint64_t clock_ = 0;

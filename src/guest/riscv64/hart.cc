@@ -53,33 +53,35 @@ void Hart::update_views() {
   const auto now = privilege();
   const bool sum = state_.mstatus & status::sum;
   if (const auto asid = asid_of(state_.satp); asid != asid_) views_.switch_to(asid_ = asid);
-  auto& fetch = view_of(now, false);
+  auto& fetch = view_of(now);
   fetch_ = &fetch.tlb;
   jumps_ = &fetch.blocks;
   code_view_ = &fetch;
-  data_view_ = &view_of(data_privilege(), sum);
+  data_view_ = &data_view_of(data_privilege(), sum);
   data_ = &data_view_->tlb;
   execution_.tlb = data_->entry.data();
   execution_.tlb_plain = views_.supervisor().tlb.entry.data();
   execution_.tlb_with_user = views_.supervisor_with_user().tlb.entry.data();
   execution_.tlb_of_user = views_.user().tlb.entry.data();
-  const auto tables = [this](AddressView& view) {
-    return std::array{view.code[0].data(), view.code[rounds_inline()].data()};
-  };
+  publish_code_tables();
+}
+
+void Hart::publish_code_tables() {
+  const auto tables = [this](AddressView& view) { return std::array{view.entries(0), view.entries(rounds_inline())}; };
   execution_.jumps_of_supervisor = tables(views_.supervisor());
   execution_.jumps_of_user = tables(views_.user());
 }
 
 void Hart::flush_translations() {
   counters_.tlb_flushes++, tlb_changes_++;
-  views_.for_each([](AddressView& view) { view.flush(); });
+  views_.for_each([](auto& view) { view.flush(); });
 }
 
 void Hart::flush_translations(std::uint64_t address, std::uint64_t length) {
   if (length == 0 || length > 64 * page_size) return flush_translations();
   counters_.tlb_flushes++, tlb_changes_++;
   const auto last = address + length - 1;
-  views_.for_each([&](AddressView& view) {
+  views_.for_each([&](auto& view) {
     for (auto at = address & ~page_mask; at - (address & ~page_mask) <= last - (address & ~page_mask); at += page_size)
       view.flush_page(at);
   });
@@ -87,18 +89,18 @@ void Hart::flush_translations(std::uint64_t address, std::uint64_t length) {
 
 void Hart::flush_space(std::uint64_t asid, const std::uint64_t* address) {
   counters_.tlb_flushes++, tlb_changes_++;
-  views_.of_asid(asid, [&](AddressView& view) { address ? view.flush_page(*address) : view.flush(); });
+  views_.of_asid(asid, [&](auto& view) { address ? view.flush_page(*address) : view.flush(); });
 }
 
 void Hart::flush_instructions() {
   decode_epoch_++;
   fenced_ = true;
-  views_.for_each([](AddressView& view) { view.blocks.flush(); });
+  views_.for_each([](auto& view) { view.flush_blocks(); });
 }
 
 void Hart::forbid_stores(std::uint64_t physical_page) {
   tlb_changes_++;
-  views_.for_each([&](AddressView& view) { view.tlb.forbid_stores(physical_page); });
+  views_.for_each([&](auto& view) { view.tlb.forbid_stores(physical_page); });
 }
 
 std::uint64_t Hart::steps() const { return state_.steps + (slice_ - budget_) - ahead_; }
@@ -252,7 +254,7 @@ const Block* Hart::find_block(std::uint64_t pc) {
     }
     if (blocks_.full()) {
       blocks_.clear();
-      views_.for_each([](AddressView& view) { view.blocks.flush(); });
+      views_.for_each([](auto& view) { view.flush_blocks(); });
     }
     Block fresh;
     decode_block(bytes, page_size - offset, physical, fresh, across_ops_);

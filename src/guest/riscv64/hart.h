@@ -194,7 +194,7 @@ class Hart {
   /// the hart's own loop.
   bool step(std::uint32_t bits);
   /// Another number whenever code that was entered or page_fetched_from() may be mapped in another way.
-  std::uint64_t code_view_number() const { return code_view_->code[translation_mode().jump_key()].number(); }
+  std::uint64_t code_view_number() { return code_table(translation_mode()).number(); }
   /// The physical page that the hart would fetch from at an address, without anything happening if it cannot: 0 then.
   std::uint64_t page_fetched_from(std::uint64_t address);
   /// The time CSR for code that the hart runs, translated or not.
@@ -204,13 +204,13 @@ class Hart {
   bool fenced() const { return fenced_; }
   /// Where the code for an address is said to be, in the present view and mode.
   const void* code_at(std::uint64_t pc) {
-    const auto& jump = code_view_->code[translation_mode().jump_key()].at(pc);
+    const auto& jump = code_table(translation_mode()).at(pc);
     return jump.address == pc ? jump.code : nullptr;
   }
-  void forget_code_at(std::uint64_t pc) { code_view_->code[translation_mode().jump_key()].remove(pc); }
+  void forget_code_at(std::uint64_t pc) { code_table(translation_mode()).remove(pc); }
   /// After find_code() or knows_code(), in the present mode: that code is there.
   void set_code_at(std::uint64_t pc, TranslationMode mode, const void* code, bool crosses) {
-    auto& jumps = code_view_->code[mode.jump_key()];
+    auto& jumps = code_table(mode);
     jumps.add(pc, code, unsigned(fetch_->physical_at(pc) & page_mask));
     if (crosses) jumps.depends_on(pc + 2, unsigned(fetch_->physical_at(pc + 2) & page_mask));
   }
@@ -274,12 +274,22 @@ class Hart {
   // hart.cc
   void update_views();
   std::uint64_t tlb_changes_ = 0;  // how often what a window relies on may have ended
-  AddressView& view_of(Privilege privilege, bool sum) {
+  AddressView& view_of(Privilege privilege) {
     return privilege == Privilege::machine ? views_.machine()
            : privilege == Privilege::user  ? views_.user()
-           : sum                           ? views_.supervisor_with_user()
                                            : views_.supervisor();
   }
+  DataView& data_view_of(Privilege privilege, bool sum) {
+    return sum && privilege == Privilege::supervisor ? views_.supervisor_with_user() : view_of(privilege);
+  }
+  /// The present view's table of code for a mode.
+  CodeJumps& code_table(TranslationMode mode) {
+    const bool known = code_view_->has_code(mode.jump_key());
+    auto& table = code_view_->code(mode.jump_key());
+    if (!known) publish_code_tables();
+    return table;
+  }
+  void publish_code_tables();
   static std::uint64_t asid_of(std::uint64_t satp) { return satp >> 44 & 0xffff; }
   std::uint64_t slice_length() const;
   void execute(std::uint64_t slice);
@@ -358,9 +368,10 @@ class Hart {
   Tlb* data_ = nullptr;   // the view of loads and stores
   Tlb* fetch_ = nullptr;  // the view of instruction fetches
   BlockJumps* jumps_ = nullptr;
-  std::uint64_t asid_ = ~0ULL;                               // that views_ is switched to
-  AddressView *code_view_ = nullptr, *data_view_ = nullptr;  // that these are of
-  const Block* block_ = nullptr;                             // running
+  std::uint64_t asid_ = ~0ULL;  // that views_ is switched to
+  AddressView* code_view_ = nullptr;
+  DataView* data_view_ = nullptr;
+  const Block* block_ = nullptr;  // running
   std::uint64_t block_pc_ = 0;
   std::uint64_t budget_ = 0;  // instructions of the slice that are left after the running block
   std::uint64_t slice_ = 0;

@@ -123,12 +123,12 @@ std::uint64_t Hart::page_fetched_from(std::uint64_t address) {
     fill_tlb(page, Access::fetch, translation, privilege());
     if (fetch_->at(page).fetch != page) return 0;
   }
-  code_view_->code[translation_mode().jump_key()].depends_on(page, unsigned(fetch_->physical_at(page) & page_mask));
+  code_table(translation_mode()).depends_on(page, unsigned(fetch_->physical_at(page) & page_mask));
   return fetch_->physical_at(page) & ~page_mask;
 }
 
 void Hart::enter_translated() {
-  execution_.jumps = code_view_->code[translation_mode().jump_key()].data();
+  execution_.jumps = code_table(translation_mode()).data();
   execution_.page = state_.pc & ~page_mask;
   execution_.budget = std::int64_t(budget_);
   _mm_setcsr(mxcsr_of(state_.frm));
@@ -235,13 +235,13 @@ bool Hart::interpret_site() {
             (last || (state_.pc == pc + length && state_.unretired == unretired && translation_mode().key() == mode));
   }
   execution_.budget = std::int64_t(budget_) - (go_on && !last ? site.left : 0);
-  execution_.jumps = code_view_->code[translation_mode().jump_key()].data();
+  execution_.jumps = code_table(translation_mode()).data();
   _mm_setcsr(mxcsr_of(state_.frm));
   return go_on;
 }
 
 void Hart::flush_code_jumps() {
-  views_.for_each([](AddressView& view) { view.flush_jumps(); });
+  views_.for_each([](auto& view) { view.flush_jumps(); });
 }
 
 }  // namespace doppel::riscv64

@@ -32,11 +32,11 @@ TEST_F(AddressViewTest, NothingSurvivesAFlush) {
   for (const unsigned count : {1u, 100u, 5000u, 70'000u, 3u}) {
     for (unsigned n = 0; n < count; n++) {
       fill(view_->tlb, user + n * page_size, page_bits);
-      view_->code[0].add(user + n * 6, this, page_bits);
+      view_->code(0).add(user + n * 6, this, page_bits);
     }
     view_->flush();
     for (const auto& entry : view_->tlb.entry) ASSERT_EQ(Tlb::page(entry), Tlb::none);
-    for (unsigned n = 0; n < ir::code_jumps; n++) ASSERT_EQ(view_->code[0].data()[n].address, 1u);
+    for (unsigned n = 0; n < ir::code_jumps; n++) ASSERT_EQ(view_->code(0).data()[n].address, 1u);
   }
 }
 
@@ -54,7 +54,7 @@ TEST_F(AddressViewTest, AFlushedLeafIsGone) {
       const auto leaf = (address >> large_bits) % 3 == 0 ? large_bits : page_bits;
       filled.emplace_back(address, leaf);
       fill(view_->tlb, address, leaf);
-      view_->code[0].add(address, this, leaf);
+      view_->code(0).add(address, this, leaf);
     }
     for (unsigned n = 0; n < 20; n++) {
       const auto [at, leaf] = filled[below(filled.size())];
@@ -62,7 +62,7 @@ TEST_F(AddressViewTest, AFlushedLeafIsGone) {
       for (const auto& [address, bits] : filled) {
         if ((address ^ at) >> leaf != 0) continue;
         ASSERT_FALSE(holds(view_->tlb, address));
-        ASSERT_NE(view_->code[0].at(address).address, address);
+        ASSERT_NE(view_->code(0).at(address).address, address);
       }
     }
     view_->flush();
@@ -75,22 +75,22 @@ TEST_F(AddressViewTest, LargeLeavesOfTheKernelDoNotSpreadFlushesOfPages) {
   constexpr auto text = kernel + 0x40;
   for (unsigned n = 0; n < 1024; n++)
     fill(view_->tlb, kernel + (std::uint64_t(n) << large_bits) + n * page_size, large_bits);
-  view_->code[0].add(text, this, large_bits);
-  view_->code[0].add(user, this, page_bits);
+  view_->code(0).add(text, this, large_bits);
+  view_->code(0).add(user, this, page_bits);
   for (unsigned n = 1; n < 1000; n++) view_->flush_page(user + n * page_size);
-  EXPECT_EQ(view_->code[0].at(user).address, user);
-  EXPECT_EQ(view_->code[0].at(text).address, text);
+  EXPECT_EQ(view_->code(0).at(user).address, user);
+  EXPECT_EQ(view_->code(0).at(text).address, text);
   view_->flush_page(user);
-  EXPECT_NE(view_->code[0].at(user).address, user);
-  EXPECT_EQ(view_->code[0].at(text).address, text);
+  EXPECT_NE(view_->code(0).at(user).address, user);
+  EXPECT_EQ(view_->code(0).at(text).address, text);
 }
 
 // The second half of an instruction may be what is mapped anew.
 TEST_F(AddressViewTest, CodeThatReachesIntoAPageGoesWithIt) {
-  view_->code[0].add(user - 2, this, page_bits);
-  view_->code[0].depends_on(user, page_bits);
+  view_->code(0).add(user - 2, this, page_bits);
+  view_->code(0).depends_on(user, page_bits);
   view_->flush_page(user);
-  EXPECT_NE(view_->code[0].at(user - 2).address, user - 2);
+  EXPECT_NE(view_->code(0).at(user - 2).address, user - 2);
 }
 
 }  // namespace
