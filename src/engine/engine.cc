@@ -187,7 +187,11 @@ std::span<const std::byte> Engine::copy_of(const Key& key) {
 /// Leaves the code for the key in generated_, and what of the guest it is for in ir_: from the store, or made now.
 bool Engine::translate(const Key& key, std::span<const std::byte> bytes) {
   if (store_ && find_stored(key, bytes)) return true;
-  if (!riscv64::translate(bytes, unsigned(key.physical & page_mask), key.mode, ir_)) return false;
+  const auto begins = [&](unsigned offset) {
+    const Key there{.physical = key.first_page() + offset, .behind = 0, .mode = key.mode};
+    return table_.find(there, translations_) != nullptr;
+  };
+  if (!riscv64::translate(bytes, unsigned(key.physical & page_mask), key.mode, begins, ir_)) return false;
   if (!key.mode.separate_checks && !key.mode.exact_blocks && key.behind == 0) ir::share_tlb_checks(ir_);
   generator_->generate(ir_, generated_);
   counters_.translations++;

@@ -1,8 +1,19 @@
 #include "ir/builder.h"
 
+#include <limits>
+#include <utility>
+
 #include "ir/fold.h"
 
 namespace doppel::ir {
+namespace {
+
+bool commutes(Op op) {
+  return op == Op::add || op == Op::and_ || op == Op::or_ || op == Op::xor_ || op == Op::mul || op == Op::mulhs ||
+         op == Op::mulhu;
+}
+
+}  // namespace
 
 Value Builder::append(Instruction instruction) {
   instruction.offset = offset_;
@@ -53,6 +64,7 @@ Value Builder::unary(Op op, Type type, Value a) {
 
 Value Builder::binary(Op op, Type type, Value a, Value b) {
   if (!is_float(type)) {
+    if (commutes(op) && is_constant(a)) std::swap(a, b);
     if (const auto folded = fold(op, type, a, b); folded != no_value) return folded;
   }
   return append({.op = op, .type = type, .a = a, .b = b});
@@ -66,9 +78,22 @@ Value Builder::fold(Op op, Type type, Value a, Value b) {
     const auto value = evaluate(op, type, std::uint64_t(constant_of(a)), right);
     return value ? constant(std::int64_t(*value)) : no_value;
   }
+  if (type != Type::i64) return no_value;
   const bool no_change = right == 0 && (op == Op::add || op == Op::sub || op == Op::or_ || op == Op::xor_ ||
                                         op == Op::shl || op == Op::shr || op == Op::sar);
-  return no_change && type == Type::i64 ? a : no_value;
+  if (no_change || (op == Op::and_ && right == ~0ULL)) return a;
+  return op == Op::and_ && right == 0 ? b : no_value;
+}
+
+/// Puts a constant that is compared with something behind it: generators have it in the instruction there.
+void Builder::put_constant_behind(Condition& condition, Value& a, Value& b) {
+  if (!is_constant(a) || is_constant(b)) return;
+  const auto left = constant_of(a);
+  const bool is_signed = condition == Condition::lt || condition == Condition::ge;
+  if (condition == Condition::eq || condition == Condition::ne) return std::swap(a, b);
+  if (left == (is_signed ? std::numeric_limits<std::int64_t>::max() : -1)) return;
+  a = std::exchange(b, constant(left + 1));  // left < b as b >= left + 1
+  condition = negated(condition);
 }
 
 Value Builder::ternary(Op op, Type type, Value a, Value b, Value c, std::uint8_t flag) {
@@ -78,6 +103,7 @@ Value Builder::ternary(Op op, Type type, Value a, Value b, Value c, std::uint8_t
 Value Builder::compare(Condition condition, Value a, Value b) {
   if (is_constant(a) && is_constant(b))
     return constant(holds(condition, std::uint64_t(constant_of(a)), std::uint64_t(constant_of(b))));
+  put_constant_behind(condition, a, b);
   return append({.op = Op::compare, .type = Type::i64, .condition = condition, .a = a, .b = b});
 }
 
@@ -117,6 +143,7 @@ Value Builder::fromint(Type type, FromInteger from, Value a) {
 }
 
 void Builder::branch(Condition condition, Value a, Value b, std::int64_t target) {
+  put_constant_behind(condition, a, b);
   append({.op = Op::branch, .type = Type::i64, .condition = condition, .a = a, .b = b, .imm = target});
 }
 

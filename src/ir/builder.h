@@ -82,6 +82,7 @@ class Builder {
  private:
   Value append(Instruction instruction);
   Value fold(Op op, Type type, Value a, Value b);
+  void put_constant_behind(Condition& condition, Value& a, Value& b);
 
   Code& code_;
   std::int32_t offset_ = 0;

@@ -95,7 +95,8 @@ void Translator::branch(ir::Condition condition, ir::Value a, ir::Value b, std::
     builder.branch(ir::negated(condition), a, b, behind);
 }
 
-bool translate(std::span<const std::byte> page, unsigned offset, TranslationMode mode, ir::Code& out) {
+bool translate(std::span<const std::byte> page, unsigned offset, TranslationMode mode, const Begins& begins,
+               ir::Code& out) {
   out.path = false;
   out.begin = std::uint16_t(offset);
   out.guest_count = 0;
@@ -109,6 +110,8 @@ bool translate(std::span<const std::byte> page, unsigned offset, TranslationMode
     const bool split = !mode.exact_blocks && is_load_reserved(i.op) && out.guest_count + longest_reservation > longest;
     if (split) break;
     if (at >= page_size) break;  // behind the instruction that lies on two pages
+    const bool in_sequence = t.linked != ir::no_value;  // its SC must be in the block too
+    if (at != offset && !mode.exact_blocks && !in_sequence && begins(unsigned(at))) break;
     t.offset = std::int64_t(at);
     t.builder.at(std::int32_t(at), i.length);
     translators[std::size_t(i.op)](t, i);

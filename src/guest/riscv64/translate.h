@@ -3,6 +3,7 @@
 // is left to the interpreter, instruction by instruction.
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -39,9 +40,12 @@ inline constexpr unsigned longest_translation = 64;  // guest instructions
 inline constexpr unsigned longest_path = 1000;
 
 /// Translates from byte `offset` of `page` on; false when not even the first instruction lies in the page as a whole.
+/// Ends where another translation begins, as `begins` says of offsets, unless blocks are exact.
 /// With two bytes more than a page, those that follow it where it is mapped, also an instruction that ends in them,
 /// alone.
-bool translate(std::span<const std::byte> page, unsigned offset, TranslationMode mode, ir::Code& out);
+using Begins = std::function<bool(unsigned offset)>;
+bool translate(std::span<const std::byte> page, unsigned offset, TranslationMode mode, const Begins& begins,
+               ir::Code& out);
 
 /// An instruction that was executed, and where control went from it: bytes from the begin of the first one's page.
 struct PathStep {

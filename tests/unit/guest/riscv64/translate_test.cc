@@ -36,7 +36,7 @@ class Page {
   }
   ir::Code translate(unsigned offset, TranslationMode mode) const {
     ir::Code code;
-    EXPECT_TRUE(riscv64::translate(bytes_, offset, mode, code));
+    EXPECT_TRUE(riscv64::translate(bytes_, offset, mode, [](unsigned) { return false; }, code));
     return code;
   }
 
