@@ -19,21 +19,25 @@ constexpr unsigned pinned_guest_registers[pinned_registers] = {10, 11, 12, 13, 1
 GuestLayout layout_of(Hart& hart) {
   GuestLayout layout;
   layout.registers = 64;
+  layout.begin = 128 - ir::near_bytes;  // offsets of one byte go from -128 to 127
+  const auto place = [&](std::ptrdiff_t offset) { return std::int32_t(offset) - layout.begin; };
   for (unsigned n = 0; n < 32; n++) {
-    layout.offset[n] = std::int32_t(offsetof(HartState, x) + 8 * n);
-    layout.offset[riscv64::float_register + n] = std::int32_t(offsetof(HartState, f) + 8 * n);
+    layout.offset[n] = place(offsetof(HartState, x) + 8 * n);
+    layout.offset[riscv64::float_register + n] = place(offsetof(HartState, f) + 8 * n);
   }
   for (unsigned n = 0; n < pinned_registers; n++) layout.host[pinned_guest_registers[n]] = std::uint8_t(n);
-  layout.pc = std::int32_t(offsetof(HartState, pc));
-  layout.execution = std::int32_t(hart.execution_offset());
-  layout.status = std::int32_t(offsetof(HartState, mstatus));
-  layout.dirty_bits = riscv64::status::sd | riscv64::status::fs;
+  layout.pc = place(offsetof(HartState, pc));
+  layout.execution = place(hart.execution_offset());
+  layout.status = place(offsetof(HartState, mstatus));
+  constexpr auto dirty = riscv64::status::sd | riscv64::status::fs;
+  layout.dirty_bits = {std::uint32_t(dirty), std::uint32_t(dirty >> 32)};
   return layout;
 }
 
 /// call rel32 (SDM volume 2A).
 constexpr std::uint64_t call_opcode = 0xe8;
 constexpr unsigned call_bytes = 5;
+static_assert(call_bytes <= fast::entry_bytes);
 
 template <bool (Hart::*function)()>
 std::uint64_t call(void* owner) {
@@ -66,8 +70,9 @@ Result<void> Engine::attach(Hart& hart) {
   }
   auto& e = hart.execution();
   e.routines = routines_.of_code;
-  e.load_function = &call<&Hart::slow_load>;
-  e.store_function = &call<&Hart::slow_store>;
+  e.to_link = routines_.to_link;
+  e.slow_access = routines_.slow_access;
+  e.access_function = &call<&Hart::slow_access>;
   e.interpret_function = &call<&Hart::interpret_site>;
   e.find_function = &find_for_code;
   e.refill_function = &call<&Hart::refill>;
@@ -85,7 +90,17 @@ Result<void> Engine::attach(Hart& hart) {
 [[clang::no_sanitize("function")]] void Engine::enter(Hart& hart, const void* code) {
   hart.enter_translated();
   routines_.enter(&hart.state(), code);
+  if (hart.execution().exit == ir::Exit::refused) go_back(hart);
   hart.leave_translated();
+}
+
+/// To the begin of a block that did not begin.
+void Engine::go_back(Hart& hart) {
+  auto& e = hart.execution();
+  std::lock_guard guard(lock_);
+  const auto* from = translations_.at(static_cast<const std::byte*>(e.link) - 1);
+  hart.state().pc = e.page + (from->key.physical & page_mask);
+  e.budget += from->guest_count;
 }
 
 void Engine::execute(Hart& hart) {

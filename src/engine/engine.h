@@ -61,6 +61,7 @@ class Engine final : public riscv64::Executor {
   Engine(GuestMemory& memory, std::unique_ptr<CodeMemory> code)
       : memory_(memory), code_(std::move(code)), translations_({code_->base(), code_->size()}) {}
   /// The code for the hart's pc, made if need be; null after the interpreter did its instruction.
+  void go_back(Hart& hart);
   const std::byte* at_pc(Hart& hart);
   /// The same for code that is running, where nothing need be made or looked up in the guest's tables; else null.
   const std::byte* known_at_pc(Hart& hart);

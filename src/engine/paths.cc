@@ -22,7 +22,8 @@ constexpr std::size_t shortest = 4;  // instructions that are worth it, where th
 constexpr std::uint64_t short_time = 1'000'000;
 /// jmp rel32 (SDM volume 2A), what remains of the eight bytes that it takes the place of, and of the instruction there.
 constexpr std::uint64_t jump_opcode = 0xe9;
-constexpr unsigned jump_bytes = 5, budget_bytes = 7;
+constexpr unsigned jump_bytes = 5;
+static_assert(jump_bytes <= fast::entry_bytes);
 
 /// Whether a path may have the instruction: it neither calls the interpreter nor changes how others execute.
 bool may_be_in_path(const PathStep& step, riscv64::TranslationMode mode) {
@@ -232,7 +233,7 @@ bool Engine::install(const Key& key, const PathSource& source) {
     path.check = checks_used_++;
     checked_[path.check].store(&path, std::memory_order_release);
     const auto* from = code + path_code_.sites.fallback;
-    code_->patch(from, std::int32_t(entry->code + budget_bytes - (from + 4)));
+    code_->patch(from, std::int32_t(entry->code + fast::entry_bytes - (from + 4)));
   }
   t.entry_code = entry->code;
   std::memcpy(&t.entry_before, entry->code, sizeof t.entry_before);

@@ -2,6 +2,7 @@
 // What running translated code keeps beside its guest's registers: a record that generated code reads and writes at
 // fixed offsets from the state register. Nothing in it is part of a machine's state.
 #include <array>
+#include <cstddef>
 #include <cstdint>
 
 namespace doppel::ir {
@@ -55,15 +56,14 @@ enum class Exit : std::uint32_t {
   dispatch,   // go on at the guest's pc
   link,       // go on at the guest's pc, and the jump that `link` tells may go there directly
   forgotten,  // the code at whose entry `link` is must not execute any more: find what is to execute there now
+  refused,    // likewise where it begins, the block that `link` is in was not begun, but taken from the budget
 };
 
 /// What translated code calls and jumps to in code memory.
 struct Routines {
-  const void* to_link = nullptr;
   const void* to_dispatch = nullptr;
   const void* to_find = nullptr;
-  const void* slow_load = nullptr;
-  const void* slow_store = nullptr;
+  const void* refuse = nullptr;
   const void* interpret = nullptr;
   const void* interpret_last = nullptr;
   const void* check_path = nullptr;
@@ -71,22 +71,17 @@ struct Routines {
 };
 
 struct ExecutionState {
-  TlbEntry* tlb = nullptr;
   TlbEntry *tlb_plain = nullptr, *tlb_with_user = nullptr;  // of the supervisor, without and with the user's pages
   TlbEntry* tlb_of_user = nullptr;
-  CodeJump* jumps = nullptr;
   PathCheck* checks = nullptr;  // of the hart, for each path over several pages
   // What `jumps` is in the supervisor's mode and the user's, while floating point may not be inline, and while it may.
   std::array<CodeJump*, 2> jumps_of_supervisor{}, jumps_of_user{};
-  std::uint64_t page = 0;   // the virtual address of the page that the running code is in
-  std::int64_t limit = 0;   // code is left when fewer instructions than this are in the budget; other threads raise it
-  std::int64_t budget = 0;  // instructions that may execute; in a host register while code runs
-  std::uint64_t address = 0, value = 0;  // of a slow access
-  std::uint32_t site = 0;                // its Site, packed
-  std::uint64_t pending = 0;             // not 0: an interrupt waits for being enabled
-  std::uint64_t reserved = 0;            // not 0: the hart has a reservation
-  std::uint64_t exceptions = 0;          // that code took itself and nobody has counted yet
-  std::uint32_t bits = 0;  // encoding of an instruction that the interpreter executes; 0 when it must look
+  std::int64_t budget = 0;       // instructions that may execute; in a host register while code runs
+  std::uint32_t site = 0;        // a Site, packed: of a slow access, or of what the interpreter executes
+  std::uint64_t pending = 0;     // not 0: an interrupt waits for being enabled
+  std::uint64_t reserved = 0;    // not 0: the hart has a reservation
+  std::uint64_t exceptions = 0;  // that code took itself and nobody has counted yet
+  std::uint32_t bits = 0;        // encoding of an instruction that the interpreter executes; 0 when it must look
   TimeFormula time;
   const void* link = nullptr;  // behind the call that came back
   Exit exit = Exit::dispatch;
@@ -95,8 +90,7 @@ struct ExecutionState {
   // Functions of the engine; they get `owner` and give 0 when the code must be left. `find_function` gives the code for
   // the guest's pc, and touches neither MXCSR nor the budget.
   std::uint64_t (*find_function)(void*) = [](void*) { return std::uint64_t{0}; };
-  std::uint64_t (*load_function)(void*) = nullptr;
-  std::uint64_t (*store_function)(void*) = nullptr;
+  std::uint64_t (*access_function)(void*) = nullptr;
   std::uint64_t (*interpret_function)(void*) = nullptr;
   std::uint64_t (*refill_function)(void*) = nullptr;  // 0 says that the TLB cannot have the page of `address`
   std::uint64_t (*check_function)(void*) = nullptr;   // 0 says that the path whose check `site` is cannot be used
@@ -107,7 +101,18 @@ struct ExecutionState {
   std::array<std::uint8_t, 64> float_flags{};  // the guest's exception flags for the low six bits of MXCSR
   std::array<std::uint64_t, 4> scratch{};
   std::array<double, 16> vectors{};
+  // What code has most to do with, next to the guest's registers, which lie behind: there an offset has one byte.
+  const void* to_link = nullptr;         // Routines that are called
+  const void* slow_access = nullptr;     // likewise, with the Site on the stack
+  std::uint64_t address = 0, value = 0;  // of a slow access
+  CodeJump* jumps = nullptr;
+  std::uint64_t page = 0;  // the virtual address of the page that the running code is in
+  std::int64_t limit = 0;  // code is left when fewer instructions than this are in the budget; other threads raise it
+  TlbEntry* tlb = nullptr;
 };
+/// How many bytes at the end of ExecutionState, and begin of the guest's state, an offset of one byte should reach.
+inline constexpr std::int32_t near_bytes = 8 * 8;
+static_assert(sizeof(ExecutionState) - offsetof(ExecutionState, to_link) == near_bytes);
 
 /// Where in a block a slow path was entered, and how.
 struct Site {
@@ -117,13 +122,14 @@ struct Site {
   std::uint8_t size;                         // of an access in bytes
   bool sign;                                 // a load is extended by its sign
   bool half = false;                         // the instruction has two bytes, not four
+  bool store = false;                        // of an access
   constexpr std::uint32_t pack() const {
-    return offset | std::uint32_t(half) << 15 | std::uint32_t(left) << 16 | std::uint32_t(size) << 24 |
-           std::uint32_t(sign) << 31;
+    return offset | std::uint32_t(store) << 12 | std::uint32_t(half) << 15 | std::uint32_t(left) << 16 |
+           std::uint32_t(size) << 24 | std::uint32_t(sign) << 31;
   }
   static constexpr Site unpack(std::uint32_t bits) {
     return {std::uint16_t(bits & 0xfff), std::uint8_t(bits >> 16), std::uint8_t(bits >> 24 & 0x7f), bool(bits >> 31),
-            bool(bits >> 15 & 1)};
+            bool(bits >> 15 & 1),        bool(bits >> 12 & 1)};
   }
 };
 

@@ -1,4 +1,6 @@
 // How a block is entered and left, and what is done out of its line.
+#include <cassert>
+
 #include "codegen/fast/generator.h"
 
 namespace doppel::fast {
@@ -17,8 +19,9 @@ bool in_page(std::int64_t target) { return target >= 0 && target < guest_page - 
 }  // namespace
 
 std::uint32_t Generator::site(const Instruction& i) const {
-  return Site{std::uint16_t(i.offset), std::uint8_t(i.left), std::uint8_t(ir::bytes(i.type)), i.flag != 0,
-              i.length == 2}
+  const bool store = i.op == Op::store || i.op == Op::storef;
+  return Site{
+      std::uint16_t(i.offset), std::uint8_t(i.left), std::uint8_t(ir::bytes(i.type)), i.flag != 0, i.length == 2, store}
       .pack();
 }
 
@@ -32,7 +35,11 @@ Generator::Side& Generator::add_side(Side::Kind kind, const Instruction& i) {
 void Generator::emit_entry(const ir::Code& code) {
   entry_ = a_.newLabel();
   a_.bind(entry_);
-  a_.long_().sub(budget, std::int32_t(code.guest_count));  // long enough for a jump or call to take its place
+  // A prefix that means nothing here makes it long enough: a count of at most 127 has one byte.
+  constexpr std::uint8_t ds_prefix = 0x3e;
+  a_.embedUInt8(ds_prefix);
+  a_.sub(budget, std::int32_t(code.guest_count));
+  assert(holder_.labelOffset(entry_) + entry_bytes == a_.offset());
   a_.cmp(budget, DOPPEL_FIELD(layout_, limit, 8));
   static const Instruction none;
   auto& side = add_side(Side::Kind::refuse, none);
@@ -59,7 +66,6 @@ void Generator::leave_for_rax() {
   const auto miss = a_.newLabel();
   jump_through_cache(a_, layout_, x86::rax, miss);
   a_.bind(miss);
-  a_.mov(x86::ptr(state, layout_.pc, 8), x86::rax);
   a_.jmp(DOPPEL_FIELD(layout_, routines.to_find, 8));
 }
 
@@ -98,7 +104,7 @@ void Generator::emit_branch(Value index) {
 }
 
 x86::Mem Generator::state_word(const Instruction& i) const {
-  return x86::ptr(state, std::int32_t(i.imm) + (i.flag ? layout_.execution : 0), 8);
+  return x86::ptr(state, std::int32_t(i.imm) + (i.flag ? layout_.execution : -layout_.begin), 8);
 }
 
 void Generator::emit_set_state(const Instruction& i) {
@@ -146,8 +152,8 @@ void Generator::emit_side(Side& side) {
   a_.bind(side.label);
   switch (side.kind) {
     case Side::Kind::refuse:
-      a_.add(budget, std::int32_t(whole_->guest_count));
-      return emit_leave(whole_->begin);
+      a_.call(DOPPEL_FIELD(layout_, routines.refuse, 8));
+      return;
     case Side::Kind::taken:
       if (i.left != 0) a_.add(budget, std::int32_t(i.left));
       return emit_jump(i.imm);
@@ -186,8 +192,8 @@ void Generator::emit_side(Side& side) {
       return;
     case Side::Kind::load:
       a_.mov(DOPPEL_FIELD(layout_, address, 8), side.address);
-      a_.mov(DOPPEL_FIELD(layout_, site, 4), site(i));
-      a_.call(DOPPEL_FIELD(layout_, routines.slow_load, 8));
+      a_.push(std::int32_t(site(i)));
+      a_.call(DOPPEL_FIELD(layout_, slow_access, 8));
       if (side.vector == nowhere)
         a_.mov(side.gp, DOPPEL_FIELD(layout_, value, 8));
       else
@@ -195,14 +201,14 @@ void Generator::emit_side(Side& side) {
       break;
     case Side::Kind::store:
       a_.mov(DOPPEL_FIELD(layout_, address, 8), side.address);
-      a_.mov(DOPPEL_FIELD(layout_, site, 4), site(i));
       if (side.vector != nowhere)
         a_.vmovsd(DOPPEL_FIELD(layout_, value, 8), x86::xmm(unsigned(side.vector)));
       else if (side.immediate)
         a_.mov(DOPPEL_FIELD(layout_, value, 8), side.imm);
       else
         a_.mov(DOPPEL_FIELD(layout_, value, 8), side.gp);
-      a_.call(DOPPEL_FIELD(layout_, routines.slow_store, 8));
+      a_.push(std::int32_t(site(i)));
+      a_.call(DOPPEL_FIELD(layout_, slow_access, 8));
       break;
   }
   a_.jmp(side.resume);
@@ -217,7 +223,7 @@ void Generator::emit_sides() {
   for (auto& link : links_) {
     mark(ir::no_value, true);
     a_.bind(link.stub);
-    a_.call(DOPPEL_FIELD(layout_, routines.to_link, 8));
+    a_.call(DOPPEL_FIELD(layout_, to_link, 8));
     a_.bind(link.stub_return);
   }
 }

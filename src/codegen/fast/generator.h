@@ -16,6 +16,9 @@
 
 namespace doppel::fast {
 
+/// The length of a block's first instruction, that a jump or call may take the place of.
+inline constexpr unsigned entry_bytes = 5;
+
 /// A jump to another place of the same guest page that can be made direct.
 struct LinkSite {
   std::uint32_t displacement;  // where its 32-bit displacement is, in bytes from the code's begin

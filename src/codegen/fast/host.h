@@ -28,12 +28,11 @@ inline constexpr unsigned spill_slots = 64, frame_bytes = spill_slots * 8;
 
 /// ir::Op::dirty_float.
 inline void mark_float_dirty(x86::Assembler& a, const GuestLayout& layout) {
-  const auto low = std::uint32_t(layout.dirty_bits), high = std::uint32_t(layout.dirty_bits >> 32);
   const auto known = a.newLabel();
   a.cmp(x86::qword_ptr(state, layout.status), 0);
   a.js(known);
-  a.or_(x86::dword_ptr(state, layout.status), low);
-  a.or_(x86::dword_ptr(state, layout.status + 4), high);
+  a.or_(x86::dword_ptr(state, layout.status), layout.dirty_bits[0]);
+  a.or_(x86::dword_ptr(state, layout.status + 4), layout.dirty_bits[1]);
   a.bind(known);
 }
 

@@ -26,7 +26,7 @@ class Writer {
     const auto at = begin();
     for (const auto& reg : callee_saved) a_.push(reg);
     a_.sub(x86::rsp, frame);
-    a_.mov(state, x86::rdi);
+    a_.lea(state, x86::ptr(x86::rdi, layout_.begin));
     a_.mov(x86::rax, x86::rsi);
     a_.mov(budget, DOPPEL_FIELD(layout_, budget, 8));
     move_pinned(true);
@@ -57,10 +57,12 @@ class Writer {
     return at;
   }
 
-  /// Jumped to where the jump cache does not know the way to the guest's pc: goes on there if the engine does.
+  /// Jumped to where the jump cache does not know the way to the guest address in rax: goes on there if the engine
+  /// does.
   std::size_t to_find() {
     const auto at = begin();
     const auto out = a_.newLabel();
+    a_.mov(x86::ptr(state, layout_.pc, 8), x86::rax);
     move_pinned(false);
     a_.bind(find_);
     a_.mov(x86::rdi, DOPPEL_FIELD(layout_, owner, 8));
@@ -79,25 +81,31 @@ class Writer {
     return at;
   }
 
-  /// Called by code: everything but the guest's registers and the budget, which the function may change, is kept.
-  std::size_t call(const x86::Mem& function) {
+  /// Called by code: everything but the guest's registers and the budget, which the function may change, is kept. The
+  /// site may lie on the stack in front of the return address.
+  std::size_t call(const x86::Mem& function, bool pushed_site) {
     const auto at = begin();
     const auto out = a_.newLabel();
+    const unsigned above = pushed_site ? 16 : 8, padding = 16 - above;
     move_pinned(false);
     a_.mov(DOPPEL_FIELD(layout_, budget, 8), budget);
     move_scratch(false);
-    a_.sub(x86::rsp, 8);
+    if (pushed_site) {
+      a_.mov(x86::eax, x86::dword_ptr(x86::rsp, 8));
+      a_.mov(DOPPEL_FIELD(layout_, site, 4), x86::eax);
+    }
+    if (padding) a_.sub(x86::rsp, padding);
     a_.mov(x86::rdi, DOPPEL_FIELD(layout_, owner, 8));
     a_.call(function);
-    a_.add(x86::rsp, 8);
+    if (padding) a_.add(x86::rsp, padding);
     a_.test(x86::eax, x86::eax);
     a_.jz(out);
     a_.mov(budget, DOPPEL_FIELD(layout_, budget, 8));
     move_pinned(true);
     move_scratch(true);
-    a_.ret();
+    a_.ret(above - 8);
     a_.bind(out);
-    a_.add(x86::rsp, 8);
+    a_.add(x86::rsp, above);
     a_.mov(DOPPEL_FIELD(layout_, exit, 4), std::uint32_t(ir::Exit::dispatch));
     a_.jmp(left_);
     return at;
@@ -213,9 +221,9 @@ Result<Routines> generate_routines(const GuestLayout& layout, CodeMemory& memory
   const auto forgotten = writer.to_caller(ir::Exit::forgotten);
   const auto to_dispatch = writer.to_dispatch();
   const auto to_find = writer.to_find();
-  const auto slow_load = writer.call(DOPPEL_FIELD(layout, load_function, 8));
-  const auto slow_store = writer.call(DOPPEL_FIELD(layout, store_function, 8));
-  const auto interpret = writer.call(DOPPEL_FIELD(layout, interpret_function, 8));
+  const auto refuse = writer.to_caller(ir::Exit::refused);
+  const auto slow_access = writer.call(DOPPEL_FIELD(layout, access_function, 8), true);
+  const auto interpret = writer.call(DOPPEL_FIELD(layout, interpret_function, 8), false);
   const auto interpret_last = writer.interpret_last();
   const auto check_path = writer.check_path();
   const auto refill = writer.refill();
@@ -225,11 +233,11 @@ Result<Routines> generate_routines(const GuestLayout& layout, CodeMemory& memory
   Routines out;
   out.enter = reinterpret_cast<void (*)(void*, const void*)>(reinterpret_cast<std::uintptr_t>(base + enter));
   out.forgotten = base + forgotten;
-  out.of_code = {.to_link = base + to_link,
-                 .to_dispatch = base + to_dispatch,
+  out.to_link = base + to_link;
+  out.slow_access = base + slow_access;
+  out.of_code = {.to_dispatch = base + to_dispatch,
                  .to_find = base + to_find,
-                 .slow_load = base + slow_load,
-                 .slow_store = base + slow_store,
+                 .refuse = base + refuse,
                  .interpret = base + interpret,
                  .interpret_last = base + interpret_last,
                  .check_path = base + check_path,

@@ -11,6 +11,7 @@ struct Routines {
   void (*enter)(void* state, const void* code) = nullptr;
   /// Called by the first bytes of code that was forgotten, in place of what stood there.
   const void* forgotten = nullptr;
+  const void *to_link = nullptr, *slow_access = nullptr;  // ir::ExecutionState has them apart
   ir::Routines of_code;
 };
 

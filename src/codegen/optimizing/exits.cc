@@ -233,7 +233,6 @@ void Generator::go_to(std::int64_t target, bool separate) {
   a_.add(x86::rax, std::int32_t(target));
   fast::jump_through_cache(a_, layout_, x86::rax, miss);
   a_.bind(miss);
-  a_.mov(x86::ptr(fast::state, layout_.pc, 8), x86::rax);
   a_.jmp(DOPPEL_FIELD(layout_, routines.to_find, 8));
 }
 

@@ -40,7 +40,7 @@ bool Generator::generate(const ir::Code& path, std::span<const std::int32_t> pag
   for (auto& link : links_) {
     mark(no_value, true);
     a_.bind(link.stub);
-    a_.call(DOPPEL_FIELD(layout_, routines.to_link, 8));
+    a_.call(DOPPEL_FIELD(layout_, to_link, 8));
     a_.bind(link.stub_return);
   }
   holder_.flatten();

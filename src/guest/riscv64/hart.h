@@ -184,8 +184,7 @@ class Hart {
   void see_views();
   /// The slow paths of translated code; false when it must be left. interpret_site() also when `last` is set and all is
   /// well: control goes on at state().pc.
-  bool slow_load();
-  bool slow_store();
+  bool slow_access();
   bool interpret_site();
   /// Brings the page of execution().address into the TLB, for what execution().site says; false, with nothing done,
   /// where it is not RAM, or not for that.
@@ -298,6 +297,8 @@ class Hart {
   bool fetch_behind(std::uint64_t address, std::uint64_t& physical);
   bool fetch_fault(Cause cause, std::uint64_t at, std::uint64_t pc);
   void begin_site(const ir::Site& site);
+  bool slow_load(const ir::Site& site);
+  bool slow_store(const ir::Site& site);
   void merge_float_flags();
   bool rounds_inline() const { return state_.frm < host_rounding_modes; }
   const Block* known_block(std::uint32_t bits);
@@ -361,8 +362,8 @@ class Hart {
   ReservationTable& reservations_;
   HartEnvironment& environment_;
 
-  HartState state_;
   alignas(64) ir::ExecutionState execution_;
+  HartState state_;  // lies behind
   Executor* executor_ = nullptr;
   bool fenced_ = false;
   Tlb* data_ = nullptr;   // the view of loads and stores

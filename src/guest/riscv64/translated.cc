@@ -165,27 +165,27 @@ void Hart::begin_site(const ir::Site& site) {
   site_op_.length = site.half ? 2 : 4;
 }
 
-bool Hart::slow_load() {
+bool Hart::slow_access() {
   const HostFloat guard;
   const auto site = ir::Site::unpack(execution_.site);
   begin_site(site);
+  const bool done = site.store ? slow_store(site) : slow_load(site);
+  execution_.budget = std::int64_t(budget_) - (done ? site.left : 0);
+  return done;
+}
+
+bool Hart::slow_load(const ir::Site& site) {
   std::uint64_t value = 0;
   const bool done = load_slow(site_op_, execution_.address, site.size, value);
-  execution_.budget = std::int64_t(budget_) - (done ? site.left : 0);
   const auto unused = 64 - 8 * site.size;
   execution_.value = site.sign ? std::uint64_t(std::int64_t(value << unused) >> unused) : value << unused >> unused;
   return done;
 }
 
-bool Hart::slow_store() {
-  const HostFloat guard;
-  const auto site = ir::Site::unpack(execution_.site);
-  begin_site(site);
+bool Hart::slow_store(const ir::Site& site) {
   const auto unused = 64 - 8 * site.size;
-  const auto value = execution_.value << unused >> unused;  // a device sees no more than what is stored
-  const bool done = store_slow(site_op_, execution_.address, site.size, value);
-  execution_.budget = std::int64_t(budget_) - (done ? site.left : 0);
-  return done;
+  // A device sees no more than what is stored.
+  return store_slow(site_op_, execution_.address, site.size, execution_.value << unused >> unused);
 }
 
 bool Hart::refill() {

@@ -35,18 +35,22 @@ class FastGenerator : public testing::Test {
     layout_.execution = offsetof(State, execution);
     routines_ = generate_routines(layout_, *memory_).value();
     state_.execution.routines = routines_.of_code;
+    state_.execution.to_link = routines_.to_link;
+    state_.execution.slow_access = routines_.slow_access;
   }
   [[clang::no_sanitize("function")]] void run(const ir::Code& code) {
     Generator generator(layout_);
     GeneratedCode generated;
     ASSERT_TRUE(generator.generate(code, generated));
     state_.execution.budget = 1000;
-    routines_.enter(&state_, memory_->add(generated.bytes));
+    code_ = {memory_->add(generated.bytes), generated.bytes.size()};
+    routines_.enter(&state_, code_.data());
   }
   GuestLayout layout_;
   std::unique_ptr<CodeMemory> memory_;
   Routines routines_;
   State state_;
+  std::span<const std::byte> code_;
 };
 
 /// Random operations on registers, with their results kept in `expected`.
@@ -138,15 +142,21 @@ TEST_F(FastGenerator, RefusesWhatTheBudgetDoesNotHold) {
   ir::Code code;
   Builder builder(code);
   code.begin = 0x40;
-  code.guest_count = 1001;
+  code.guest_count = 100;
   builder.set(1, builder.constant(5));
   builder.leave(0x80);
   for (auto& i : code.instructions) i.left = 0;
-  state_.execution.page = 0x1000;
+  state_.execution.limit = 900;
+  run(code);
+  EXPECT_EQ(state_.execution.exit, ir::Exit::dispatch);
+  EXPECT_EQ(state_.reg[1], 5u);
+  state_.reg[1] = 0, state_.execution.limit = 901;
   run(code);
   EXPECT_EQ(state_.reg[1], 0u);
-  EXPECT_EQ(state_.pc, 0x1040u);
-  EXPECT_EQ(state_.execution.budget, 1000);
+  EXPECT_EQ(state_.execution.exit, ir::Exit::refused);
+  const auto* inside = static_cast<const std::byte*>(state_.execution.link) - 1;
+  EXPECT_TRUE(inside >= code_.data() && inside < code_.data() + code_.size());
+  EXPECT_EQ(state_.execution.budget, 900) << "the engine gives them back";
 }
 
 }  // namespace
