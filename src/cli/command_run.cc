@@ -158,12 +158,13 @@ void print_statistics(const MachineStatistics& s) {
           "code cache flushes    {:>16}\n"
           "jump cache misses     {:>16}\n"
           "dispatches            {:>16}\n"
+          "first runs            {:>16}\n"
           "paths                 {:>16}\n"
           "  that go round       {:>16}\n"
           "  of guest code       {:>16}\n",
           s.engine->translations, s.engine->translated_instructions, s.engine->code_bytes, s.engine->links,
-          s.engine->invalidated, s.engine->flushes, h.jump_misses, h.dispatches, s.engine->paths, s.engine->path_loops,
-          s.engine->path_instructions);
+          s.engine->invalidated, s.engine->flushes, h.jump_misses, h.dispatches, s.engine->first_runs, s.engine->paths,
+          s.engine->path_loops, s.engine->path_instructions);
   if (s.code_store) print_code_store(*s.code_store);
   if (s.engine) print_interpreted(h);
   for (std::size_t i = 0; i < s.places.size(); i++)

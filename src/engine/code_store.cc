@@ -19,7 +19,7 @@ using code_segment::IndexEntry;
 // Records that are in memory: what a boot needs, and nothing of it once no code is looked for any more.
 constexpr std::uint64_t most_resident = 64 << 20;
 constexpr std::chrono::seconds quiet(1);
-constexpr std::uint64_t few = 100;  // calls of find() in that time, as of a guest that idles
+constexpr std::uint64_t few = 100;                // calls of find() in that time, as of a guest that idles
 constexpr std::uint32_t ahead = 8;                // sections read before they are needed
 constexpr std::uint64_t most_waiting = 16 << 20;  // bytes of records that wait for being written
 constexpr std::uint64_t reservations = 64;        // of a cache of full size: what is reserved at once

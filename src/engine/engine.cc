@@ -136,12 +136,24 @@ const std::byte* Engine::at_pc(Hart& hart) {
   hart.counters().dispatches++;
   Key key{.physical = 0, .behind = 0, .mode = hart.translation_mode()};
   if (!hart.find_code(key.physical, key.behind)) return nullptr;
+  if (interpreted_as_new(hart, key)) return nullptr;
   const auto* code = find(hart, key);
   if (code)
     hart.set_code_at(hart.state().pc, key.mode, code, key.behind != 0);
   else
     hart.interpret(1);
   return code;
+}
+
+/// Whether the block had neither been made nor, so far as is remembered, executed, and has been now.
+bool Engine::interpreted_as_new(Hart& hart, const Key& key) {
+  if (!interprets_new_ || key.behind != 0 || table_.find(key, translations_)) return false;
+  const auto tag = std::uint32_t(key.physical >> 1 ^ std::uint64_t(key.mode.key()) << 26) | 1U << 31;
+  auto& seen = seen_[tag * 0x9e3779b1U >> (32 - seen_bits)];
+  if (seen.exchange(tag, std::memory_order_relaxed) == tag) return false;
+  __atomic_fetch_add(&counters_.first_runs, 1, __ATOMIC_RELAXED);
+  hart.interpret_block();
+  return true;
 }
 
 const std::byte* Engine::known_at_pc(Hart& hart) {
@@ -284,6 +296,7 @@ const std::byte* Engine::link(Hart& hart) {
     key.mode.separate_checks = link->site.separate;
     flushes = counters_.flushes;
   }
+  if (interpreted_as_new(hart, key)) return nullptr;
   const auto* code = find(hart, key);
   std::lock_guard guard(lock_);
   // After a flush there is nothing to link, and another hart may have come by.

@@ -27,6 +27,7 @@ namespace doppel {
 struct EngineCounters {
   std::uint64_t translations = 0, translated_instructions = 0, links = 0, invalidated = 0, flushes = 0;
   std::uint64_t code_bytes = 0;
+  std::uint64_t first_runs = 0;  // of blocks, by the interpreter
   std::uint64_t paths = 0, path_instructions = 0, path_loops = 0;
 };
 
@@ -42,6 +43,9 @@ class Engine final : public riscv64::Executor {
   /// Behind attach(): from now on paths are made by the optimizing generator, from blocks that `hot` samples fell on
   /// (0: from every one that is dispatched to) and from ways out of other paths that were taken `taken` times.
   void optimize(std::uint32_t hot = 32, std::uint32_t taken = 64);
+  /// From now on the interpreter executes a block that it meets for the first time, and a translation is made when it
+  /// comes again: most of what a boot executes it executes once. Before the first run.
+  void interpret_what_is_new() { interprets_new_ = true; }
   /// From now on what is translated comes from there, or goes there; behind the first attach(). Where the folder need
   /// not be used (CodeStoreOptions::must) and cannot be, the counters say why.
   Result<void> open_store(const CodeStoreOptions& options);
@@ -63,6 +67,7 @@ class Engine final : public riscv64::Executor {
   /// The code for the hart's pc, made if need be; null after the interpreter did its instruction.
   void go_back(Hart& hart);
   const std::byte* at_pc(Hart& hart);
+  bool interpreted_as_new(Hart& hart, const Key& key);
   /// The same for code that is running, where nothing need be made or looked up in the guest's tables; else null.
   const std::byte* known_at_pc(Hart& hart);
   static std::uint64_t find_for_code(void* owner);
@@ -113,6 +118,9 @@ class Engine final : public riscv64::Executor {
   fast::Routines routines_;
   std::size_t routines_end_ = 0;
   TranslationTable table_;  // read without the lock
+  static constexpr unsigned seen_bits = 15;
+  std::array<std::atomic<std::uint32_t>, 1 << seen_bits> seen_{};  // blocks that were executed, by a hash
+  bool interprets_new_ = false;
   std::array<std::byte, page_size + 2> crossing_{}, copied_{};
   std::mutex lock_;  // guards all below, writing above, and the generator
   Translations translations_;

@@ -177,6 +177,7 @@ Result<void> Computer::make_harts() {
     engine_ = std::move(*engine);
     for (const auto& hart : harts_)
       if (auto attached = engine_->attach(*hart); !attached) return attached;
+    engine_->interpret_what_is_new();
     if (config_.engine == EngineKind::optimizing) engine_->optimize();
     // Reports are of what is translated, so nothing is found then.
     if (!config_.reports.any())

@@ -176,6 +176,8 @@ class Hart {
   }
   /// Executes `count` instructions by the interpreter, fewer when one traps.
   void interpret(std::uint64_t count);
+  /// Executes the block at state().pc by the interpreter, keeping nothing of it; after find_code().
+  void interpret_block();
   /// Before translated code is entered and behind it.
   void enter_translated();
   void leave_translated();
@@ -424,6 +426,8 @@ class Hart {
   Block part_, across_;  // the beginning of a block that the budget ends in; an instruction that lies on two pages
   std::array<Op, Block::max_ops + 1> part_ops_;
   std::vector<Op> across_ops_;
+  Block once_;  // of interpret_block()
+  std::vector<Op> once_ops_;
   HartCounters counters_;
 };
 

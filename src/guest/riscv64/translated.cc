@@ -107,6 +107,17 @@ void Hart::interpret(std::uint64_t count) {
   }
 }
 
+void Hart::interpret_block() {
+  const auto pc = state_.pc;
+  const auto offset = pc & page_mask;
+  if (fetch_->at(pc).fetch != (pc & ~page_mask)) return interpret(1);
+  const auto page = fetch_->physical_at(pc) & ~page_mask;
+  decode_block(memory_.page_for_read(page) + offset, page_size - offset, page + offset, once_, once_ops_);
+  if (once_.count == 0) return interpret(1);  // the instruction lies on two pages
+  once_.ops = once_ops_.data();
+  once_.count > budget_ ? run_part(once_, pc, budget_) : run_block(once_, pc);
+}
+
 bool Hart::step(std::uint32_t bits) {
   const auto unretired = state_.unretired;
   run_block(*known_block(bits), state_.pc);

@@ -45,12 +45,30 @@ std::unique_ptr<Executing> attach_optimizing(GuestMemory& memory, Harts harts, s
   return std::make_unique<ByOptimizingEngine>(memory, harts, code_bytes);
 }
 
+/// As machines are made: paths too, and what is met first is interpreted.
+class ByMixedEngine : public ByOptimizingEngine {
+ public:
+  ByMixedEngine(GuestMemory& memory, Harts harts, std::size_t code_bytes)
+      : ByOptimizingEngine(memory, harts, code_bytes) {
+    engine().interpret_what_is_new();
+  }
+};
+
+std::unique_ptr<Executing> attach_mixed(GuestMemory& memory, Harts harts, std::size_t code_bytes) {
+  return std::make_unique<ByMixedEngine>(memory, harts, code_bytes);
+}
+
 constexpr std::array kinds = {
     EngineKind{.name = "interpreter", .attach = nullptr},
     EngineKind{.name = "fast", .attach = &attach_fast},
     EngineKind{
         .name = "optimizing",
         .attach = &attach_optimizing,
+        .makes_paths = true,
+    },
+    EngineKind{
+        .name = "mixed",
+        .attach = &attach_mixed,
         .makes_paths = true,
     },
 };

@@ -45,6 +45,28 @@ TEST(Engine, OnlyWhatChangedIsTranslatedAnew) {
   EXPECT_EQ(b.engine_counters().translations - before.translations, 1u);
 }
 
+// A boot would spend more time on translating than on executing what it executes once.
+TEST(Engine, WhatIsExecutedOnceIsNotTranslated) {
+  Bench::interprets_new = true;
+  Bench b;
+  Bench::interprets_new = false;
+  put_caller(b);
+  b.hart().restore();
+  run_caller(b, 1);
+  EXPECT_EQ(b.x(5), 1u);
+  const auto once = b.engine_counters();
+  EXPECT_EQ(once.translations, 0u);
+  EXPECT_GT(once.first_runs, 1u);
+  run_caller(b, 100);
+  EXPECT_EQ(b.x(5), 101u);
+  EXPECT_EQ(b.x(6), 101u);
+  EXPECT_GT(b.engine_counters().translations, 1u);
+  EXPECT_EQ(b.engine_counters().first_runs, once.first_runs);
+  // It is not what the interpreter has to do for want of a translation.
+  for (const auto op : {Opcode::addi, Opcode::jal, Opcode::jalr})
+    EXPECT_EQ(b.hart().counters().interpreted[std::size_t(op)], 0u);
+}
+
 // The same by the guest's own stores, many times, with the page written to and fenced in a loop.
 TEST(Engine, GuestsMayRewriteTheirCode) {
   Bench b;

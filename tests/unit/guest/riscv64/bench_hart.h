@@ -85,6 +85,7 @@ class Bench : public HartEnvironment, public MmioDoor {
     }
 #ifdef DOPPEL_BENCH_ENGINE
     if (optimizing) engine_->optimize(0, 1);
+    if (interprets_new) engine_->interpret_what_is_new();
     engine_->start_store();
 #endif
   }
@@ -96,6 +97,7 @@ class Bench : public HartEnvironment, public MmioDoor {
 #else
   static inline bool optimizing = false;
 #endif
+  static inline bool interprets_new = false;  // else nothing of what tests execute once would be translated
   static inline CodeStoreOptions code_store;
   CodeStoreCounters store_counters() const { return engine_->store_counters().value_or(CodeStoreCounters{}); }
   EngineCounters engine_counters() const { return engine_->counters(); }

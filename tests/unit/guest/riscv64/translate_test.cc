@@ -34,9 +34,10 @@ class Page {
         add(random_encoding(rows()[random() % rows().size()], random), 4);
     }
   }
-  ir::Code translate(unsigned offset, TranslationMode mode) const {
+  ir::Code translate(unsigned offset, TranslationMode mode, unsigned begin_of_another = page_size) const {
     ir::Code code;
-    EXPECT_TRUE(riscv64::translate(bytes_, offset, mode, [](unsigned) { return false; }, code));
+    const auto begins = [=](unsigned at) { return at == begin_of_another; };
+    EXPECT_TRUE(riscv64::translate(bytes_, offset, mode, begins, code));
     return code;
   }
 
@@ -73,6 +74,19 @@ TEST(Translate, RandomCodeBecomesSoundIr) {
     }
   }
   EXPECT_GT(operations, 50'000u);
+}
+
+// The same code again behind each of its entries would be most of all code.
+TEST(Translate, ABlockEndsWhereAnotherBegins) {
+  const Page page({bench::nop(), bench::nop(), lr(Opcode::lr_d, 5, 10), bench::nop(),
+                   bench::amo(Opcode::sc_d, 7, 6, 10), bench::jump(0)});
+  EXPECT_EQ(page.translate(0, {}).guest_count, 6u);
+  EXPECT_EQ(page.translate(0, {}, 0).guest_count, 6u);  // itself
+  const auto code = page.translate(0, {}, 8);
+  EXPECT_EQ(code.guest_count, 2u);
+  EXPECT_EQ(code.end, 8u);
+  EXPECT_EQ(page.translate(0, {}, 16).guest_count, 6u);                     // between an LR and its SC
+  EXPECT_EQ(page.translate(0, {.exact_blocks = true}, 8).guest_count, 6u);  // ends where the interpreter's do
 }
 
 // What the LR gave is kept in the host's registers until the SC: the interpreter must not come between.
