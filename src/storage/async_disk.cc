@@ -6,7 +6,7 @@
 namespace doppel {
 namespace {
 
-constexpr unsigned worker_threads = 4;
+constexpr unsigned worker_threads = 8;
 
 class ThreadedDisk final : public AsyncDisk {
  public:

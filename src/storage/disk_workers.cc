@@ -1,11 +1,29 @@
 #include "storage/disk_workers.h"
 
+#include <sys/resource.h>
+
+#include <algorithm>
 #include <csignal>
 #include <system_error>
 
 #include "storage/sparse.h"
 
 namespace doppel {
+namespace {
+
+/// Requests in a row that did not wait for the host's disk, after which the next ones are not expected to.
+constexpr unsigned many = 64;
+
+/// What this thread has had the host read from disks.
+long blocks_read() {
+  rusage usage{};
+  getrusage(RUSAGE_THREAD, &usage);
+  return usage.ru_inblock;
+}
+
+unsigned processors() { return std::max(2u, std::thread::hardware_concurrency()); }
+
+}  // namespace
 
 bool perform(Disk& disk, const DiskRequest& request) {
   using Kind = DiskRequest::Kind;
@@ -28,7 +46,8 @@ bool perform(Disk& disk, const DiskRequest& request) {
   return false;
 }
 
-DiskWorkers::DiskWorkers(Disk& disk, EventLoop& loop, unsigned threads) : disk_(disk), loop_(loop) {
+DiskWorkers::DiskWorkers(Disk& disk, EventLoop& loop, unsigned threads)
+    : disk_(disk), loop_(loop), limit_(processors()) {
   // The process's signals are for its main thread.
   sigset_t all, old;
   sigfillset(&all);
@@ -46,8 +65,9 @@ DiskWorkers::~DiskWorkers() {
   {
     std::lock_guard guard(lock_);
     ending_ = true;
+    limit_ = unsigned(threads_.size());
+    wake(threads_.size());
   }
-  wake_.notify_all();
   for (auto& thread : threads_) thread.join();
   finished_->closed = true;
 }
@@ -57,11 +77,9 @@ void DiskWorkers::submit(DiskRequest request) {
     finish(request, perform(disk_, request));
     return;
   }
-  {
-    std::lock_guard guard(lock_);
-    queue_.push_back(std::move(request));
-  }
-  wake_.notify_one();
+  std::lock_guard guard(lock_);
+  queue_.push_back(std::move(request));
+  wake(1);
 }
 
 void DiskWorkers::drain() {
@@ -69,18 +87,50 @@ void DiskWorkers::drain() {
   idle_.wait(guard, [this] { return busy_ == 0 && queue_.empty(); });
 }
 
+/// Has up to so many more threads work. Only as many wake as may: the others would only be in the way; and the one that
+/// fell asleep last, whose processor knows it best.
+void DiskWorkers::wake(std::size_t most) {
+  for (; most > 0 && !asleep_.empty() && threads_.size() - asleep_.size() < limit_; most--) {
+    auto* sleeper = asleep_.back();
+    asleep_.pop_back();
+    sleeper->called = true;
+    sleeper->wake.notify_one();
+  }
+}
+
 void DiskWorkers::work() {
+  Sleeper self;
   std::unique_lock guard(lock_);
-  for (;;) {
-    wake_.wait(guard, [this] { return ending_ || !queue_.empty(); });
-    if (queue_.empty()) return;
-    DiskRequest request = std::move(queue_.front());
-    queue_.pop_front();
-    busy_++;
-    guard.unlock();
-    finish(request, perform(disk_, request));
-    guard.lock();
-    if (--busy_ == 0 && queue_.empty()) idle_.notify_all();
+  while (true) {
+    while (!queue_.empty() && (busy_ < limit_ || ending_)) do_next(guard);
+    if (ending_) return;
+    asleep_.push_back(&self);
+    self.called = false;
+    self.wake.wait(guard, [&] { return self.called; });
+  }
+}
+
+void DiskWorkers::do_next(std::unique_lock<std::mutex>& guard) {
+  DiskRequest request = std::move(queue_.front());
+  queue_.pop_front();
+  busy_++;
+  guard.unlock();
+  const auto before = blocks_read();
+  const bool ok = perform(disk_, request);
+  const bool waited = blocks_read() != before;
+  finish(request, ok);
+  guard.lock();
+  adapt(waited);
+  if (--busy_ == 0 && queue_.empty()) idle_.notify_all();
+}
+
+void DiskWorkers::adapt(bool waited) {
+  unwaited_ = waited ? 0 : unwaited_ + 1;
+  if (unwaited_ >= many) {
+    limit_ = processors();
+  } else if (waited && limit_ < threads_.size()) {
+    limit_ = unsigned(threads_.size());
+    wake(queue_.size());
   }
 }
 

@@ -11,7 +11,9 @@
 
 namespace doppel {
 
-/// Threads that do a disk's requests by its blocking functions. All threads start in the constructor.
+/// Threads that do a disk's requests by its blocking functions. All threads start in the constructor. While the host
+/// has in memory what they read and write, only as many work as it has processors: more would keep a guest from its
+/// own, and finish together what it could have had one by one.
 class DiskWorkers {
  public:
   DiskWorkers(Disk& disk, EventLoop& loop, unsigned threads);
@@ -32,14 +34,24 @@ class DiskWorkers {
   };
   void work();
   void finish(DiskRequest& request, bool ok);
+  void do_next(std::unique_lock<std::mutex>& guard);
+  void adapt(bool waited);
+  void wake(std::size_t most);
 
   Disk& disk_;
   EventLoop& loop_;
   std::shared_ptr<Finished> finished_ = std::make_shared<Finished>();
   std::mutex lock_;
-  std::condition_variable wake_, idle_;
+  std::condition_variable idle_;
   std::deque<DiskRequest> queue_;
-  unsigned busy_ = 0;  // threads that do a request
+  unsigned busy_ = 0;   // threads that do a request
+  unsigned limit_ = 1;  // how many may
+  struct Sleeper {      // a thread that has nothing to do
+    std::condition_variable wake;
+    bool called = false;
+  };
+  std::vector<Sleeper*> asleep_;
+  unsigned unwaited_ = 0;
   bool ending_ = false;
   std::vector<std::thread> threads_;
 };

@@ -340,5 +340,55 @@ TEST_P(AsyncDiskTest, RequestsOutliveTheThreadThatSubmittedThem) {
   EXPECT_TRUE(read_file(scratch_.path("disk")) == data);
 }
 
+/// Has everything in memory, and sees how many read at once.
+class CountingDisk : public Disk {
+ public:
+  std::uint64_t size() const override { return 1 << 20; }
+  bool read_only() const override { return true; }
+  std::string_view format() const override { return "counting"; }
+  Result<void> read(std::uint64_t, std::span<std::byte>) override {
+    const auto now = ++reading_;
+    for (auto seen = most.load(); seen < now && !most.compare_exchange_weak(seen, now);) {
+    }
+    for (int turn = 0; turn < 1000; turn++) std::this_thread::yield();
+    reading_--;
+    return {};
+  }
+  Result<void> write(std::uint64_t, std::span<const std::byte>) override { return error("read-only"); }
+  Result<void> flush() override { return {}; }
+  Result<void> discard(std::uint64_t, std::uint64_t) override { return {}; }
+  Result<void> write_zeroes(std::uint64_t, std::uint64_t, bool) override { return {}; }
+
+  std::atomic<unsigned> most = 0;
+
+ private:
+  std::atomic<unsigned> reading_ = 0;
+};
+
+// A guest that reads what its host has in memory gets half of the speed when all threads are at it.
+TEST(DiskWorkers, WithoutTheDiskToWaitForNoMoreWorkThanThereAreProcessors) {
+  std::recursive_mutex lock;
+  const auto loop = std::move(EventLoop::create(lock)).value();
+  CountingDisk disk;
+  constexpr unsigned threads = 8;
+  unsigned good = 0;
+  std::array<std::byte, 512> memory;
+  {
+    DiskWorkers workers(disk, *loop, threads);
+    for (int i = 0; i < 100; i++)
+      workers.submit({.kind = Kind::read,
+                      .offset = 0,
+                      .length = memory.size(),
+                      .pieces = {{memory.data(), memory.size()}},
+                      .done = [&](bool ok) { good += ok; }});
+    workers.drain();
+    loop->post([&] { loop->stop(); });
+    loop->run();
+  }
+  EXPECT_EQ(good, 100u);
+  EXPECT_GE(disk.most, 1u);
+  EXPECT_LE(disk.most, std::max(2u, std::thread::hardware_concurrency()));
+}
+
 }  // namespace
 }  // namespace doppel
