@@ -13,7 +13,7 @@ struct GuestLayout {
   // In bytes from the state register, which lies `begin` behind where the guest's state begins.
   std::int32_t begin = 0;
   std::array<std::int32_t, max_registers> offset{};
-  std::array<std::uint8_t, max_registers> host;      // which of the pinned host registers, or in_memory
+  std::array<std::uint8_t, max_registers> host;  // which of the pinned host registers, or in_memory
   unsigned registers = 0;
   std::int32_t pc = 0;         // the guest's pc
   std::int32_t execution = 0;  // ir::ExecutionState

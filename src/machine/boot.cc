@@ -112,11 +112,18 @@ class Placement {
 
   Result<void> copy_from_file(std::uint64_t address, const LoadSegment& segment, const LoadedKernel& code,
                               std::string_view what) {
-    std::vector<std::byte> part(256 << 10);
-    for (std::uint64_t at = 0; at < segment.file_size; at += part.size()) {
-      part.resize(std::min<std::uint64_t>(part.size(), segment.file_size - at));
-      if (auto read = read_part(*code.file, segment.file_offset + at, part, what, code.path); !read) return read;
-      if (!memory_.write(address + at, part.data(), part.size())) return no_room(what, code.path, segment.file_size);
+    constexpr std::uint64_t most = 64 << 20;
+    auto offset = segment.file_offset;
+    for (std::uint64_t at = 0; at < segment.file_size; at += most) {
+      const GuestSpan span{address + at, std::uint32_t(std::min(most, segment.file_size - at))};
+      PinnedSpans pinned;
+      std::vector<iovec> pieces;
+      if (!memory_.pin({&span, 1}, pinned, pieces)) return no_room(what, code.path, segment.file_size);
+      for (const auto& piece : pieces) {
+        const std::span to(static_cast<std::byte*>(piece.iov_base), piece.iov_len);
+        if (auto read = read_part(*code.file, offset, to, what, code.path); !read) return read;
+        offset += to.size();
+      }
     }
     return {};
   }

@@ -177,11 +177,12 @@ Result<void> Computer::make_harts() {
     engine_ = std::move(*engine);
     for (const auto& hart : harts_)
       if (auto attached = engine_->attach(*hart); !attached) return attached;
-    engine_->interpret_what_is_new();
     if (config_.engine == EngineKind::optimizing) engine_->optimize();
-    // Reports are of what is translated, so nothing is found then.
-    if (!config_.reports.any())
+    // Reports are of what is translated: then all is, and nothing is found.
+    if (!config_.reports.any()) {
+      engine_->interpret_what_is_new();
       if (auto opened = engine_->open_store(config_.code_store); !opened) return opened;
+    }
     if (auto told = report_translations(*engine_, config_.reports); !told) return told;
   }
   const bool htif = kernel_ && kernel_->symbols.tohost && !firmware_;

@@ -29,15 +29,24 @@ def sd(source, base, offset=0):
     return 3 << 12 | sb(source, base, offset)
 
 
+def bne(first, second, offset):
+    at = offset & 0x1FFF
+    return (at >> 12) << 31 | (at >> 5 & 63) << 25 | second << 20 | first << 15 | 1 << 12 | (at >> 1 & 15) << 8 | (at >> 11 & 1) << 7 | 0x63
+
+
 LOOP = 0x0000006F
 WFI = 0x10500073
 
 
-def program(text=b"", code=0):
-    """Prints on the serial port, leaves four words as its signature and ends with `code` through tohost."""
+def program(text=b"", code=0, times=1):
+    """Prints on the serial port, so many times, leaves four words as its signature and ends with `code` through tohost."""
     words = [auipc(5, 1), lui(6, UART >> 12)]  # t0 = TOHOST, t1 = UART
+    if times > 1:
+        words.append(addi(28, 0, times))
     for byte in text:
         words += [addi(7, 0, byte), sb(7, 6)]
+    if times > 1:
+        words += [addi(28, 28, -1), bne(28, 0, -8 * len(text) - 4)]
     words += [addi(7, 0, 0x123), sd(7, 5, 0x100), addi(7, 0, -2), sd(7, 5, 0x108)]
     words += [addi(7, 0, code << 1 | 1), sd(7, 5), LOOP]
     return words
@@ -66,9 +75,9 @@ def elf(words, symbols=None):
     return bytes(file)
 
 
-def htif_elf(text=b"", code=0):
+def htif_elf(text=b"", code=0, times=1):
     symbols = {"tohost": TOHOST, "fromhost": TOHOST + 8, "begin_signature": SIGNATURE, "end_signature": SIGNATURE + 16}
-    return elf(program(text, code), symbols)
+    return elf(program(text, code, times), symbols)
 
 
 def cpio(files):

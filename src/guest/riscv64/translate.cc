@@ -109,7 +109,7 @@ bool translate(std::span<const std::byte> page, unsigned offset, TranslationMode
     // An LR and its SC belong into one block.
     const bool split = !mode.exact_blocks && is_load_reserved(i.op) && out.guest_count + longest_reservation > longest;
     if (split) break;
-    if (at >= page_size) break;  // behind the instruction that lies on two pages
+    if (at >= page_size) break;                         // behind the instruction that lies on two pages
     const bool in_sequence = t.linked != ir::no_value;  // its SC must be in the block too
     if (at != offset && !mode.exact_blocks && !in_sequence && begins(unsigned(at))) break;
     t.offset = std::int64_t(at);
