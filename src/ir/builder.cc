@@ -92,7 +92,7 @@ void Builder::put_constant_behind(Condition& condition, Value& a, Value& b) {
   const bool is_signed = condition == Condition::lt || condition == Condition::ge;
   if (condition == Condition::eq || condition == Condition::ne) return std::swap(a, b);
   if (left == (is_signed ? std::numeric_limits<std::int64_t>::max() : -1)) return;
-  a = std::exchange(b, constant(left + 1));  // left < b as b >= left + 1
+  a = std::exchange(b, constant(std::int64_t(std::uint64_t(left) + 1)));  // left < b as b >= left + 1
   condition = negated(condition);
 }
 
