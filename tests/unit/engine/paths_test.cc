@@ -214,6 +214,69 @@ TEST_F(Paths, LoopsGoFromPageToPage) {
   }
 }
 
+// Loops that only copy: any element, any distance (also where what is copied
+// was just written, or is the same memory at another address), over pages, up to one that is not there.
+TEST_F(Paths, CopiesAreWhatTheirLoopsWouldDo) {
+  constexpr U64 first = 0x50'0000, pages = 6, missing = first + pages * page_size, memory = data + 0x1'0000;
+  constexpr Opcode loads[] = {Opcode::lb, Opcode::lbu, Opcode::lh, Opcode::lhu, Opcode::lw, Opcode::lwu, Opcode::ld};
+  constexpr Opcode stores[] = {Opcode::sb, Opcode::sb, Opcode::sh, Opcode::sh, Opcode::sw, Opcode::sw, Opcode::sd};
+  constexpr int sizes[] = {1, 1, 2, 2, 4, 4, 8};
+  constexpr Reg from = 11, to = 31, end = 13, value = 14, times = 20;
+  std::mt19937 random(9);
+  for (unsigned round = 0; round < 150; round++) {
+    const auto kind = random() % 7;
+    const int size = sizes[kind];
+    // Executed three times, so that a path is there for the last.
+    const bool by_target = random() % 2, to_equal = random() % 3 == 0;
+    const Program program = {r(Opcode::add, from, 5, 0),
+                             r(Opcode::add, to, 6, 0),
+                             load(loads[kind], value, 0, from),
+                             i(Opcode::addi, from, from, size),
+                             store(stores[kind], value, 0, to),
+                             i(Opcode::addi, to, to, size),
+                             branch(to_equal ? Opcode::bne : Opcode::bltu, by_target ? to : from, end, -16),
+                             i(Opcode::addi, times, times, -1),
+                             branch(Opcode::bne, times, 0, -32),
+                             plain(Opcode::wfi)};
+    const auto aligned = [&](U64 address) { return random() % 4 ? address & ~U64(size - 1) : address; };
+    const auto source = aligned(first + random() % (3 * page_size));
+    const auto target = aligned(random() % 2 ? source + random() % 64 - 32 : first + random() % (3 * page_size));
+    const auto bytes = (random() % 3 ? random() % 200 : random() % (4 * page_size)) / U64(size) * U64(size) + U64(size);
+    HartState state[2];
+    std::uint64_t hash[2];
+    for (const bool by_engine : {false, true}) {
+      Bench b;
+      if (!by_engine) b.hart().set_executor(nullptr);
+      Pages table(b);
+      table.map(code, code);
+      // Two of them are the same memory.
+      for (U64 n = 0; n < pages; n++) table.map(first + n * page_size, memory + (n == 4 ? 1 : n) * page_size);
+      for (U64 n = 0; n < pages * page_size; n += 8) {
+        const auto word = (n + 1) * 0x9e3779b97f4a7c15;
+        EXPECT_TRUE(b.memory().write(memory + n, &word, sizeof word));
+      }
+      b.put(code, program);
+      b.put(handler, {jump(0)});
+      auto& s = b.state();
+      s.privilege = std::uint8_t(Privilege::supervisor);
+      b.x(5) = source, b.x(6) = target, b.x(times) = 3;
+      b.x(end) = (by_target ? target : source) + bytes;
+      s.pc = code;
+      b.hart().restore();
+      b.run(400'000);
+      EXPECT_TRUE(s.waiting || s.pc == handler) << round;
+      EXPECT_LT(std::max(source, target) + bytes, missing + 2 * page_size);
+      state[by_engine] = s, hash[by_engine] = b.memory().hash();
+    }
+    for (unsigned n = 1; n < 32; n++) ASSERT_EQ(state[1].x[n], state[0].x[n]) << "round " << round << " x" << n;
+    ASSERT_EQ(state[1].pc, state[0].pc) << round;
+    ASSERT_EQ(state[1].mepc, state[0].mepc) << round;
+    ASSERT_EQ(state[1].mtval, state[0].mtval) << round;
+    if (state[0].waiting) ASSERT_EQ(state[1].steps, state[0].steps) << round;
+    ASSERT_EQ(hash[1], hash[0]) << "round " << round;
+  }
+}
+
 struct StoredPaths : Paths {
   StoredPaths() { Bench::code_store = {.folder = cache.path(), .must = true}; }
   ~StoredPaths() override { Bench::code_store = {}; }
