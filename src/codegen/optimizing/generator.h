@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -113,6 +114,7 @@ class Generator {
   void find_registers();
   void find_arguments();
   void find_exit_needs();
+  std::optional<std::int64_t> step_of(Value v, const std::array<Value, max_registers>& at_end, unsigned depth) const;
   void find_kept(const std::array<Value, max_registers>& at_end);
   void find_uses();
   void choose_header();

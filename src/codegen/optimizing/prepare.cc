@@ -121,26 +121,59 @@ void Generator::find_exit_needs() {
   }
 }
 
-/// Windows off guest registers that a round leaves as they are or moves by a constant.
+/// By how much a round moves what is computed so, as far as that is easily seen; words that go round at 32 bits are
+/// taken not to.
+std::optional<std::int64_t> Generator::step_of(Value v, const std::array<Value, max_registers>& at_end,
+                                               unsigned depth) const {
+  if (depth == 0) return std::nullopt;
+  if (is_header(v)) {
+    auto end = at_end[v - list_->size()];
+    if (end == v) return 0;
+    if (!is_header(end) && definition(end).op == Op::sext) end = resolve(definition(end).a);
+    if (is_header(end) || definition(end).op != Op::add || resolve(definition(end).a) != v) return std::nullopt;
+    return is_constant(resolve(definition(end).b)) ? std::optional(definition(definition(end).b).imm) : std::nullopt;
+  }
+  const auto& i = definition(v);
+  const auto part = [&](Value from) { return step_of(resolve(from), at_end, depth - 1); };
+  switch (i.op) {
+    case Op::constant:
+    case Op::page:
+      return 0;
+    case Op::sext:
+    case Op::zext:
+      return part(i.a);
+    case Op::shl: {
+      const auto from = part(i.a);
+      return from && is_constant(resolve(i.b))
+                 ? std::optional(std::int64_t(std::uint64_t(*from) << (definition(i.b).imm & 31)))
+                 : std::nullopt;
+    }
+    case Op::add:
+    case Op::sub: {
+      const auto left = part(i.a), right = part(i.b);
+      if (!left || !right) return std::nullopt;
+      return std::int64_t(i.op == Op::add ? std::uint64_t(*left) + std::uint64_t(*right)
+                                          : std::uint64_t(*left) - std::uint64_t(*right));
+    }
+    default:
+      return std::nullopt;
+  }
+}
+
+/// Windows whose base a round leaves as it is or moves by little.
 void Generator::find_kept(const std::array<Value, max_registers>& at_end) {
   constexpr std::size_t most = 8;
+  constexpr unsigned deep = 6;
   constexpr std::int64_t longest_step = 256;  // so that pages change in few rounds
   for (Value n = 0; n < list_->size() && kept_windows_.size() < most; n++) {
-    if (definition(n).op != Op::window || !is_header(arguments_[n][0])) continue;
-    const auto base = arguments_[n][0], end = at_end[base - list_->size()];
-    std::int64_t step = 0;
-    if (end != base) {
-      if (is_header(end)) continue;
-      const auto& sum = definition(end);
-      if (sum.op != Op::add || sum.type != Type::i64 || resolve(sum.a) != base || !is_constant(resolve(sum.b)))
-        continue;
-      step = definition(resolve(sum.b)).imm;
-      if (step < -longest_step || step > longest_step) continue;
-    }
+    if (definition(n).op != Op::window) continue;
+    const auto step = step_of(arguments_[n][0], at_end, deep);
+    if (!step || *step < -longest_step || *step > longest_step) continue;
+    if (*step == 0 && !is_header(arguments_[n][0])) continue;
     const auto slot = std::uint16_t(fast::spill_slots - 2 * (kept_windows_.size() + 1));
     reserved_slots_ |= 3ULL << slot;
     kept_windows_.push_back(
-        {.window = n, .page_slot = slot, .addend_slot = std::uint16_t(slot + 1), .upwards = step >= 0});
+        {.window = n, .page_slot = slot, .addend_slot = std::uint16_t(slot + 1), .upwards = *step >= 0});
   }
   slots_ = reserved_slots_;
 }

@@ -175,6 +175,13 @@ TEST_F(Paths, LoopsGoFromPageToPage) {
     const int step = int(random() % 17 ? random() % 512 : random() % 2000) - 256;
     Program program;
     const unsigned accesses = 1 + random() % 5;
+    // Off a pointer, or off one made of an index that goes on.
+    constexpr unsigned base = 28, index = 29;
+    const bool indexed = random() % 2;
+    const auto scale = 1 + random() % 3;
+    if (indexed)
+      program.insert(program.end(),
+                     {i(Opcode::slli, pointer, index, int(scale)), r(Opcode::add, pointer, base, pointer)});
     for (unsigned n = 0; n < accesses; n++) {
       const auto offset = int(random() % 128) - 64;
       if (random() % 3)
@@ -183,9 +190,10 @@ TEST_F(Paths, LoopsGoFromPageToPage) {
         program.push_back(store(random() % 2 ? Opcode::sd : Opcode::sb, 5, offset, pointer));
       program.push_back(r(Opcode::add, 5, 5, 6));
     }
-    program.push_back(i(Opcode::addi, pointer, pointer, step));
+    program.push_back(indexed ? i(random() % 2 ? Opcode::addi : Opcode::addiw, index, index, step >> scale)
+                              : i(Opcode::addi, pointer, pointer, step));
     program.push_back(i(Opcode::addi, counter, counter, -1));
-    program.push_back(branch(Opcode::bne, counter, 0, -int(4 * (2 * accesses + 2))));
+    program.push_back(branch(Opcode::bne, counter, 0, -int(4 * program.size())));
     program.push_back(plain(Opcode::wfi));
     const auto begin = first + pages / 2 * page_size + random() % 64;
     U64 sum[2];
@@ -202,7 +210,7 @@ TEST_F(Paths, LoopsGoFromPageToPage) {
       b.put(code, program);
       b.state().privilege = std::uint8_t(Privilege::supervisor);
       b.x(counter) = std::min<U64>(300, 3 * page_size / U64(std::abs(step) + 1));
-      b.x(pointer) = begin;
+      b.x(pointer) = b.x(base) = begin;
       b.state().pc = code;
       b.hart().restore();
       ASSERT_EQ(b.run(1'000'000), Hart::Stop::waiting);
