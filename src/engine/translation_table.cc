@@ -16,7 +16,9 @@ void TranslationTable::Table::put(std::uint64_t tag, const std::byte* code) {
 
 void TranslationTable::add(const TranslationKey& key, const std::byte* code) {
   if (++count_ * 2 > tables_.back()->mask) grow();
-  tables_.back()->put(tag_of(key), code);
+  const auto tag = tag_of(key);
+  filter_word(tag).fetch_or(filter_bit(tag), std::memory_order_relaxed);
+  tables_.back()->put(tag, code);
 }
 
 void TranslationTable::grow() {
@@ -55,6 +57,7 @@ void TranslationTable::clear() {
     table.slots[n].tag.store(0, std::memory_order_relaxed);
     table.slots[n].code.store(nullptr, std::memory_order_relaxed);
   }
+  for (std::size_t n = 0; n >> (64 - filter_shift) == 0; n++) filter_[n].store(0, std::memory_order_relaxed);
   count_ = 0;
 }
 

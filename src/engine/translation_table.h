@@ -19,6 +19,7 @@ class TranslationTable {
   /// The code; null where there is none.
   const std::byte* find(const TranslationKey& key, const Translations& all) const {
     const auto wanted = tag_of(key);
+    if (!(filter_word(wanted).load(std::memory_order_relaxed) & filter_bit(wanted))) return nullptr;
     const auto& table = *table_.load(std::memory_order_acquire);
     for (auto n = table.first(wanted);; n = table.behind(n)) {
       const auto tag = table.slots[n].tag.load(std::memory_order_acquire);
@@ -56,9 +57,16 @@ class TranslationTable {
   }
   static bool exact(std::uint64_t tag) { return !(tag & on_two_pages); }
   void grow();
+  /// Most of what is looked for is not there: a bit of a small table says so. Those of what was removed stay.
+  static constexpr unsigned filter_shift = 64 - 13;  // to 8,192 words of 64 bits
+  static std::uint64_t spread(std::uint64_t tag) { return tag * 0xd1342543de82ef95; }
+  std::atomic<std::uint64_t>& filter_word(std::uint64_t tag) const { return filter_[spread(tag) >> filter_shift]; }
+  static std::uint64_t filter_bit(std::uint64_t tag) { return 1ULL << (spread(tag) >> (filter_shift - 6) & 63); }
 
   std::vector<std::unique_ptr<Table>> tables_;  // the last is in use; others may be read from still
   std::atomic<Table*> table_;
+  std::unique_ptr<std::atomic<std::uint64_t>[]> filter_ =
+      std::make_unique<std::atomic<std::uint64_t>[]>(1 << (64 - filter_shift));
   std::size_t count_ = 0;
 };
 
