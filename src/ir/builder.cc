@@ -66,6 +66,12 @@ Value Builder::binary(Op op, Type type, Value a, Value b) {
   if (!is_float(type)) {
     if (commutes(op) && is_constant(a)) std::swap(a, b);
     if (const auto folded = fold(op, type, a, b); folded != no_value) return folded;
+    std::int64_t place;
+    if (op == Op::add && type == Type::i64 && is_constant(b) && code_.instructions[a].op == Op::add &&
+        is_place(a, place)) {
+      a = code_.instructions[a].a;
+      b = constant(std::int64_t(std::uint64_t(place) + std::uint64_t(constant_of(b))));
+    }
   }
   return append({.op = op, .type = type, .a = a, .b = b});
 }

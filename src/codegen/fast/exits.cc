@@ -84,6 +84,7 @@ void Generator::emit_jump(std::int64_t target) {
 
 void Generator::emit_jump_to(const Instruction& i) {
   load_into(x86::rax, i.a);
+  a_.and_(x86::rax, -2);
   use_arguments(i);
   leave_for_rax();
 }

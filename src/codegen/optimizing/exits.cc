@@ -199,6 +199,7 @@ void Generator::emit_exit(Exit& exit) {
     case Exit::Kind::jump: {
       const auto miss = a_.newLabel();
       a_.mov(x86::rax, x86::ptr(fast::state, layout_.pc, 8));
+      a_.and_(x86::rax, -2);
       fast::jump_through_cache(a_, layout_, x86::rax, miss);
       a_.bind(miss);
       a_.jmp(DOPPEL_FIELD(layout_, routines.to_find, 8));

@@ -88,10 +88,11 @@ inline void jal(T& t, const I& i) {
   t.go_to(t.offset + i.imm);
 }
 inline void jalr(T& t, const I& i) {
-  auto target = t.builder.binary(Op::add, Type::i64, t.x(i.rs1), t.constant(i.imm));
-  target = t.builder.binary(Op::and_, Type::i64, target, t.constant(-2));
+  const auto target = t.builder.binary(Op::add, Type::i64, t.x(i.rs1), t.constant(i.imm));
   if (i.rd != 0) t.set_x(i.rd, address(t, t.offset + i.length));
-  t.go_to(target);
+  std::int64_t place;
+  const bool known = t.builder.is_place(target, place) && is_near(place);  // behind an AUIPC
+  known ? t.go_to(std::int64_t(place & ~1LL)) : t.go_to(target);
 }
 template <Condition condition>
 void branch(T& t, const I& i) {

@@ -45,6 +45,18 @@ TEST(Engine, OnlyWhatChangedIsTranslatedAnew) {
   EXPECT_EQ(b.engine_counters().translations - before.translations, 1u);
 }
 
+// The lowest bit of an address in a register does not count, whether the way there is known or not.
+TEST(Engine, JumpsThroughRegistersGoToEvenAddresses) {
+  Bench b;
+  b.put(code,
+        {i(Opcode::jalr, 1, 10, 0), i(Opcode::addi, 20, 20, -1), branch(Opcode::bne, 20, 0, -8), plain(Opcode::wfi)});
+  b.put(function, {i(Opcode::addi, 5, 5, 1), i(Opcode::addi, 1, 1, 1), i(Opcode::jalr, 0, 1, 0)});
+  b.x(10) = function | 1;
+  b.hart().restore();
+  run_caller(b, 500);
+  EXPECT_EQ(b.x(5), 500u);
+}
+
 // A boot would spend more time on translating than on executing what it executes once.
 TEST(Engine, WhatIsExecutedOnceIsNotTranslated) {
   Bench::interprets_new = true;

@@ -89,6 +89,18 @@ TEST(Translate, ABlockEndsWhereAnotherBegins) {
   EXPECT_EQ(page.translate(0, {.exact_blocks = true}, 8).guest_count, 6u);  // ends where the interpreter's do
 }
 
+// How compilers call what is far away: a jump whose target is known, not one through a register.
+TEST(Translate, AuipcAndJalrAreOneJump) {
+  const auto auipc = [](std::uint8_t rd, int pages) {
+    return encode({.op = Opcode::auipc, .rd = rd, .imm = pages << 12});
+  };
+  const auto code = Page({bench::nop(), auipc(1, 5), i(Opcode::jalr, 1, 1, 0x123)}).translate(0, {});
+  const auto& last = code.instructions.back();
+  EXPECT_EQ(last.op, ir::Op::jump);
+  EXPECT_EQ(last.imm, 4 + 0x5000 + 0x122);  // the lowest bit does not count
+  EXPECT_EQ(Page({auipc(1, 5), i(Opcode::jalr, 1, 2, 0)}).translate(0, {}).instructions.back().op, ir::Op::jump_to);
+}
+
 // What the LR gave is kept in the host's registers until the SC: the interpreter must not come between.
 TEST(Translate, ReservationsDoNotReachOverTheInterpreter) {
   const auto sc = bench::amo(Opcode::sc_d, 7, 6, 10);
