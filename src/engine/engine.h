@@ -64,8 +64,8 @@ class Engine final : public riscv64::Executor {
 
   Engine(GuestMemory& memory, std::unique_ptr<CodeMemory> code)
       : memory_(memory), code_(std::move(code)), translations_({code_->base(), code_->size()}) {}
-  /// The code for the hart's pc, made if need be; null after the interpreter did its instruction.
   void go_back(Hart& hart);
+  /// The code for the hart's pc, made if need be; null after the interpreter did its instruction, or its block.
   const std::byte* at_pc(Hart& hart);
   bool interpreted_as_new(Hart& hart, const Key& key);
   /// The same for code that is running, where nothing need be made or looked up in the guest's tables; else null.

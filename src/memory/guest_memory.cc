@@ -161,7 +161,7 @@ bool GuestMemory::read(std::uint64_t address, void* out, std::uint64_t length) {
 
 bool GuestMemory::write(std::uint64_t address, const void* data, std::uint64_t length) {
   if (!contains(address, length)) return false;
-  const auto guard = observer_ ? observer_(address, length) : std::unique_lock<std::mutex>();
+  const auto guard = tell_observer(address, length);
   const auto* from = static_cast<const std::byte*>(data);
   for_each_part(address, length, [&](std::uint64_t at, std::uint64_t offset, std::uint64_t bytes) {
     racing_copy(page_for_write(at) + offset, from, bytes);
@@ -172,11 +172,15 @@ bool GuestMemory::write(std::uint64_t address, const void* data, std::uint64_t l
 
 bool GuestMemory::fill(std::uint64_t address, std::uint8_t value, std::uint64_t length) {
   if (!contains(address, length)) return false;
-  const auto guard = observer_ ? observer_(address, length) : std::unique_lock<std::mutex>();
+  const auto guard = tell_observer(address, length);
   for_each_part(address, length, [&](std::uint64_t at, std::uint64_t offset, std::uint64_t bytes) {
     racing_fill(page_for_write(at) + offset, value, bytes);
   });
   return true;
+}
+
+std::unique_lock<std::mutex> GuestMemory::tell_observer(std::uint64_t address, std::uint64_t length) const {
+  return observer_ ? observer_(address, length) : std::unique_lock<std::mutex>();
 }
 
 bool GuestMemory::contains(std::span<const GuestSpan> spans) const {
@@ -205,7 +209,7 @@ void PinnedSpans::release() {
 
 void GuestMemory::unpin(const PinnedSpans& pinned) {
   for (const auto& span : pinned.spans_) {
-    const auto guard = observer_ ? observer_(span.address, span.length) : std::unique_lock<std::mutex>();
+    const auto guard = tell_observer(span.address, span.length);
     // Again, for the page may have been cleaned, or translated from, while it was written.
     for_each_part(span.address, span.length,
                   [&](std::uint64_t at, std::uint64_t, std::uint64_t) { page_for_write(at); });
@@ -227,7 +231,7 @@ bool GuestMemory::find_bytes(std::span<const GuestSpan> spans, std::vector<iovec
 std::shared_ptr<Layer> GuestMemory::keep_pinned(const std::shared_ptr<const Layer>& frozen, Layer& ours) {
   auto copies = std::make_shared<Layer>(size_ >> page_shift);
   copies->parent = frozen;
-  private_ = copies;  // where allocate_frame() keeps what it makes
+  private_ = copies, free_bytes_ = 0;  // where allocate_frame() keeps what it makes
   for (const auto* pinned : pinned_)
     for (const auto& span : pinned->spans_)
       for_each_part(span.address, span.length, [&](std::uint64_t at, std::uint64_t, std::uint64_t) {
@@ -247,7 +251,6 @@ std::unique_ptr<GuestMemory> GuestMemory::fork() {
   const auto pages = size_ >> page_shift;
   auto ours = std::make_shared<Layer>(pages), theirs = std::make_shared<Layer>(pages);
   std::shared_ptr<const Layer> frozen = private_;
-  free_bytes_ = 0;
   if (!pinned_.empty()) frozen = keep_pinned(frozen, *ours);
   ours->parent = theirs->parent = frozen;
   private_ = ours;

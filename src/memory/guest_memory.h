@@ -159,6 +159,7 @@ class GuestMemory {
   template <typename F>
   void for_each_part(std::uint64_t address, std::uint64_t length, F&& part);
   bool contains(std::span<const GuestSpan> spans) const;
+  std::unique_lock<std::mutex> tell_observer(std::uint64_t address, std::uint64_t length) const;
   void unpin(const PinnedSpans& pinned);
   std::shared_ptr<Layer> keep_pinned(const std::shared_ptr<const Layer>& frozen, Layer& ours);
   std::byte* allocate_frame();

@@ -61,18 +61,10 @@ void Generator::link_jump(std::int64_t target, bool separate) {
   a_.long_().jmp(links_.back().stub);
 }
 
-/// The target is in rax.
-void Generator::leave_for_rax() {
-  const auto miss = a_.newLabel();
-  jump_through_cache(a_, layout_, x86::rax, miss);
-  a_.bind(miss);
-  a_.jmp(DOPPEL_FIELD(layout_, routines.to_find, 8));
-}
-
 void Generator::emit_far_jump(std::int64_t target) {
   a_.mov(x86::rax, DOPPEL_FIELD(layout_, page, 8));
   a_.add(x86::rax, std::int32_t(target));
-  leave_for_rax();
+  leave_for_rax(a_, layout_);
 }
 
 void Generator::emit_jump(std::int64_t target) {
@@ -86,7 +78,7 @@ void Generator::emit_jump_to(const Instruction& i) {
   load_into(x86::rax, i.a);
   a_.and_(x86::rax, -2);
   use_arguments(i);
-  leave_for_rax();
+  leave_for_rax(a_, layout_);
 }
 
 void Generator::emit_branch(Value index) {

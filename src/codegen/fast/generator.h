@@ -194,7 +194,6 @@ class Generator {
   void mark(Value operation, bool aside) {
     if (marks_) marks_->push_back({std::uint32_t(a_.offset()), operation, aside});
   }
-  void leave_for_rax();
 
   const GuestLayout layout_;
   asmjit::CodeHolder holder_;

@@ -54,4 +54,12 @@ inline void jump_through_cache(x86::Assembler& a, const GuestLayout& layout, con
   a.jmp(x86::qword_ptr(entry, 8));
 }
 
+/// Leaves code for the guest address in rax.
+inline void leave_for_rax(x86::Assembler& a, const GuestLayout& layout) {
+  const auto miss = a.newLabel();
+  jump_through_cache(a, layout, x86::rax, miss);
+  a.bind(miss);
+  a.jmp(DOPPEL_FIELD(layout, routines.to_find, 8));
+}
+
 }  // namespace doppel::fast

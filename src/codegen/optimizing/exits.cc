@@ -196,15 +196,10 @@ void Generator::emit_exit(Exit& exit) {
       a_.add(x86::rax, std::int32_t(exit.target));
       a_.mov(x86::ptr(fast::state, layout_.pc, 8), x86::rax);
       break;
-    case Exit::Kind::jump: {
-      const auto miss = a_.newLabel();
+    case Exit::Kind::jump:
       a_.mov(x86::rax, x86::ptr(fast::state, layout_.pc, 8));
       a_.and_(x86::rax, -2);
-      fast::jump_through_cache(a_, layout_, x86::rax, miss);
-      a_.bind(miss);
-      a_.jmp(DOPPEL_FIELD(layout_, routines.to_find, 8));
-      return;
-    }
+      return fast::leave_for_rax(a_, layout_);
   }
   a_.jmp(DOPPEL_FIELD(layout_, routines.to_dispatch, 8));
 }
@@ -229,12 +224,9 @@ void Generator::go_to(std::int64_t target, bool separate) {
     link(target, separate);
     return;
   }
-  const auto miss = a_.newLabel();
   a_.mov(x86::rax, DOPPEL_FIELD(layout_, page, 8));
   a_.add(x86::rax, std::int32_t(target));
-  fast::jump_through_cache(a_, layout_, x86::rax, miss);
-  a_.bind(miss);
-  a_.jmp(DOPPEL_FIELD(layout_, routines.to_find, 8));
+  fast::leave_for_rax(a_, layout_);
 }
 
 void Generator::link(std::int64_t target, bool separate) {

@@ -14,6 +14,18 @@ namespace {
 struct Paths : testing::Test {
   Paths() { Bench::optimizing = true; }
   ~Paths() override { Bench::optimizing = false; }
+  /// Puts a hart in S-mode in front of a program that sees `pages` pages at `first`, each where `place` says, by the
+  /// engine or by the interpreter.
+  template <typename F>
+  static void put_in_pages(Bench& b, bool by_engine, const Program& program, U64 first, U64 pages, F&& place) {
+    if (!by_engine) b.hart().set_executor(nullptr);
+    riscv64::bench::Pages table(b);
+    table.map(code, code);
+    for (U64 n = 0; n < pages; n++) table.map(first + n * page_size, place(n));
+    b.put(code, program);
+    b.state().privilege = std::uint8_t(Privilege::supervisor);
+    b.state().pc = code;
+  }
 };
 
 constexpr unsigned counter = 31, pointer = 30;
@@ -200,18 +212,12 @@ TEST_F(Paths, LoopsGoFromPageToPage) {
     std::uint64_t hash[2];
     for (const bool by_engine : {false, true}) {
       Bench b;
-      if (!by_engine) b.hart().set_executor(nullptr);
-      Pages table(b);
-      table.map(code, code);
-      for (U64 n = 0; n < pages; n++)
-        table.map(first + n * page_size, data + 0x1'0000 + (n * 5 % pages) * 2 * page_size);
+      put_in_pages(b, by_engine, program, first, pages,
+                   [](U64 n) { return data + 0x1'0000 + (n * 5 % pages) * 2 * page_size; });
       for (U64 n = 0; n < 2 * pages * page_size; n += 8)
         EXPECT_TRUE(b.memory().write(data + 0x1'0000 + n, &n, sizeof n));
-      b.put(code, program);
-      b.state().privilege = std::uint8_t(Privilege::supervisor);
       b.x(counter) = std::min<U64>(300, 3 * page_size / U64(std::abs(step) + 1));
       b.x(pointer) = b.x(base) = begin;
-      b.state().pc = code;
       b.hart().restore();
       ASSERT_EQ(b.run(1'000'000), Hart::Stop::waiting);
       sum[by_engine] = b.x(5), hash[by_engine] = b.memory().hash();
@@ -254,22 +260,16 @@ TEST_F(Paths, CopiesAreWhatTheirLoopsWouldDo) {
     std::uint64_t hash[2];
     for (const bool by_engine : {false, true}) {
       Bench b;
-      if (!by_engine) b.hart().set_executor(nullptr);
-      Pages table(b);
-      table.map(code, code);
       // Two of them are the same memory.
-      for (U64 n = 0; n < pages; n++) table.map(first + n * page_size, memory + (n == 4 ? 1 : n) * page_size);
+      put_in_pages(b, by_engine, program, first, pages, [](U64 n) { return memory + (n == 4 ? 1 : n) * page_size; });
       for (U64 n = 0; n < pages * page_size; n += 8) {
         const auto word = (n + 1) * 0x9e3779b97f4a7c15;
         EXPECT_TRUE(b.memory().write(memory + n, &word, sizeof word));
       }
-      b.put(code, program);
       b.put(handler, {jump(0)});
       auto& s = b.state();
-      s.privilege = std::uint8_t(Privilege::supervisor);
       b.x(5) = source, b.x(6) = target, b.x(times) = 3;
       b.x(end) = (by_target ? target : source) + bytes;
-      s.pc = code;
       b.hart().restore();
       b.run(400'000);
       EXPECT_TRUE(s.waiting || s.pc == handler) << round;
