@@ -75,6 +75,7 @@ void settle(PathCode& path, std::uint32_t check, std::uint32_t entry_count) {
 void Generator::emit_head() {
   round_ = a_.newLabel();
   a_.bind(round_);
+  emit_copy();
   a_.sub(fast::budget, std::int32_t(path_->guest_count));
   a_.cmp(fast::budget, DOPPEL_FIELD(layout_, limit, 8));
   a_.jl(add_exit(Exit::Kind::leave, path_->begin, std::int32_t(path_->guest_count)).label);

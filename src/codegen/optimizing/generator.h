@@ -92,6 +92,23 @@ class Generator {
     std::uint16_t page_slot, addend_slot;
     bool upwards;
   };
+  struct Moving {  // a guest register's value at the round's begin, plus a constant
+    unsigned reg;
+    std::int64_t offset;
+  };
+  /// A path that copies one element a round, forwards.
+  struct CopyLoop {
+    Value load = ir::no_value, store = ir::no_value;
+    std::uint8_t size = 0;                           // of an element in bytes
+    unsigned from = 0, to = 0;                       // registers: what the accesses' addresses are counted from
+    std::array<std::int8_t, max_registers> steps{};  // by which a round moves each register
+    std::uint64_t loaded = 0;                        // registers, a bit for each, that a round leaves the element in
+    // The path is left where a register plus `offset` and `bound` compare so.
+    unsigned counter = 0;
+    std::int64_t offset = 0;
+    Value bound = ir::no_value;
+    ir::Condition condition = ir::Condition::eq;
+  };
   struct Look {  // into the TLB, for one of these
     Label label, miss, resume;
     x86::Gp base;
@@ -130,6 +147,17 @@ class Generator {
   const Instruction& definition(Value v) const { return (*list_)[v]; }
   bool pinned(unsigned reg) const { return layout_.host[reg] != GuestLayout::in_memory; }
   bool kept(unsigned reg) const { return touched_[reg] || pinned(reg); }
+
+  // copy_loops.cc
+  std::optional<Moving> moving(Value v) const;
+  void find_copy_loop(const std::array<Value, max_registers>& at_end);
+  bool find_copy_end(CopyLoop& copy, Value branch) const;
+  x86::Gp round_register(unsigned reg) const;
+  void emit_copy();
+  void emit_copy_rounds(const x86::Gp& count, const x86::Gp& spare, Label skip);
+  void emit_copy_limits(const x86::Gp& count, Label skip);
+  void emit_copy_place(const x86::Gp& to, unsigned reg, Value access, Label skip);
+  void emit_copy_bytes(const x86::Gp& count, const x86::Gp& from, const x86::Gp& to);
 
   // places.cc
   bool dead(Value v) const;
@@ -179,6 +207,7 @@ class Generator {
   void emit_look_up(const x86::Gp& to, const x86::Gp& base, std::int32_t first, const Instruction& i, Label miss);
   void emit_look(const Look& look);
   void emit_miss(const Miss& miss);
+  void load_element(const x86::Gp& to, const x86::Mem& cell, bool sign);
   void emit_access(Value n);
   void emit_float(Value n);
   void emit_float_binary(Value n);
@@ -245,6 +274,7 @@ class Generator {
   std::vector<Fix> fixes_;
   std::vector<Miss> misses_;
   std::vector<Kept> kept_windows_;
+  CopyLoop copy_;
   std::vector<Look> looks_;
   std::vector<Move> moves_;
   struct PendingLink {

@@ -126,6 +126,15 @@ void Generator::emit_miss(const Miss& miss) {
   a_.jmp(miss.exit);
 }
 
+void Generator::load_element(const x86::Gp& to, const x86::Mem& cell, bool sign) {
+  if (cell.size() == 8)
+    a_.mov(to, cell);
+  else if (cell.size() == 4)
+    sign ? a_.movsxd(to, cell) : a_.mov(to.r32(), cell);
+  else
+    sign ? a_.movsx(to, cell) : a_.movzx(to.r32(), cell);
+}
+
 void Generator::emit_access(Value n) {
   const auto& i = definition(n);
   const auto size = ir::bytes(i.type);
@@ -142,13 +151,7 @@ void Generator::emit_access(Value n) {
     }
     case Op::load: {
       consume(n);
-      const auto to = define(n, a(n));
-      if (size == 8)
-        a_.mov(to, cell);
-      else if (size == 4)
-        i.flag ? a_.movsxd(to, cell) : a_.mov(to.r32(), cell);
-      else
-        i.flag ? a_.movsx(to, cell) : a_.movzx(to.r32(), cell);
+      load_element(define(n, a(n)), cell, i.flag != 0);
       return;
     }
     case Op::storef: {

@@ -33,7 +33,7 @@ void Generator::prepare(const ir::Code& path) {
   loop_ = last.op == Op::jump && last.imm == path.begin;
   info_.assign(list_->size() + layout_.registers, {});
   exits_.clear(), fixes_.clear(), misses_.clear(), moves_.clear(), links_.clear();
-  kept_windows_.clear(), looks_.clear();
+  kept_windows_.clear(), looks_.clear(), copy_ = {};
   in_gp_.fill(no_value), in_vector_.fill(no_value);
   slots_ = reserved_slots_ = 0;
   failed_ = false;
@@ -110,7 +110,7 @@ void Generator::find_exit_needs() {
     if (kept(reg)) need(reg);
   // Where the path goes round, values that are in registers there are read.
   if (loop_) {
-    if (repeated_) find_kept(now);
+    if (repeated_) find_kept(now), find_copy_loop(now);
     choose_header();
     for (unsigned reg = 0; reg < layout_.registers; reg++)
       if (kept(reg) && header_[reg] != nowhere) {

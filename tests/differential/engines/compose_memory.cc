@@ -138,6 +138,37 @@ void Composer::walk() {
   add("blt", {.s = 0, .t = counter});
 }
 
+/// A loop that copies memory forwards, element by element, often to close by.
+void Composer::copy_loop() {
+  constexpr std::array<std::array<std::string_view, 2>, 7> pairs = {
+      {{"lb", "sb"}, {"lbu", "sb"}, {"lh", "sh"}, {"lhu", "sh"}, {"lw", "sw"}, {"lwu", "sw"}, {"ld", "sd"}}};
+  const auto kind = random_.below(pairs.size());
+  const I64 size = I64(1) << (kind < 6 ? kind / 2 : 3);
+  const auto from = temporary(), to = temporary(from);
+  auto value = temporary(from, to), end = temporary(from, to);
+  while (end == value) end = temporary(from, to);
+  const auto source = data_address(8, !random_.one_in(4));
+  set(from, source);
+  set(to, random_.one_in(3) ? data_address(8, !random_.one_in(4)) : source + random_.below(64) - 32);
+  const auto rounds = I64(random_.one_in(4) ? 1 + random_.below(400) : 4 + random_.below(40));
+  const bool counted = random_.one_in(3);
+  if (counted)
+    add("addi", {.d = end, .s = 0, .i = rounds});
+  else
+    add("addi", {.d = end, .s = from, .i = std::min<I64>(rounds * size, 2040)});
+  const auto top = next();
+  add(pairs[kind][0], {.d = value, .s = from});
+  add(pairs[kind][1], {.s = to, .t = value});
+  add("addi", {.d = from, .s = from, .i = size});
+  add("addi", {.d = to, .s = to, .i = size});
+  if (counted) add("addi", {.d = end, .s = end, .i = -1});
+  item_.fixes.push_back({.at = next(), .target = here(top), .anchor = int(next())});
+  if (counted)
+    add("bne", {.s = end, .t = 0});
+  else
+    add("bltu", {.s = from, .t = end});
+}
+
 void Composer::cache_block() {
   static const auto list = rows_of(Kind::cache_block);
   const auto base = temporary();

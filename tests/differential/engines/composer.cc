@@ -29,6 +29,7 @@ const std::vector<Composer::Choice>& Composer::choices() {
       {1, &C::spin, nullptr},
       {100, &C::accesses, nullptr},
       {14, &C::walk, nullptr},
+      {10, &C::copy_loop, nullptr},
       {5, &C::cache_block, nullptr},
       {18, &C::atomic, nullptr},
       {18, &C::reservation, nullptr},

@@ -99,6 +99,7 @@ class Composer {
   void access_once(const Row& row);
   void accesses();
   void walk();
+  void copy_loop();
   void cache_block();
   void atomic();
   void reservation();

@@ -228,30 +228,38 @@ TEST_F(Paths, LoopsGoFromPageToPage) {
   }
 }
 
-// Loops that only copy: any element, any distance (also where what is copied
-// was just written, or is the same memory at another address), over pages, up to one that is not there.
+// Loops that only copy: any element, any distance (also where what is copied was just written, or is the same memory at
+// another address), over pages, up to one that is not there, until any of their registers says so.
 TEST_F(Paths, CopiesAreWhatTheirLoopsWouldDo) {
   constexpr U64 first = 0x50'0000, pages = 6, missing = first + pages * page_size, memory = data + 0x1'0000;
   constexpr Opcode loads[] = {Opcode::lb, Opcode::lbu, Opcode::lh, Opcode::lhu, Opcode::lw, Opcode::lwu, Opcode::ld};
   constexpr Opcode stores[] = {Opcode::sb, Opcode::sb, Opcode::sh, Opcode::sh, Opcode::sw, Opcode::sw, Opcode::sd};
   constexpr int sizes[] = {1, 1, 2, 2, 4, 4, 8};
-  constexpr Reg from = 11, to = 31, end = 13, value = 14, times = 20;
+  constexpr Reg from = 11, to = 31, end = 13, value = 14, times = 20, count = 21;
+  enum Until { source_at_end, target_at_end, count_is_zero, ways };
   std::mt19937 random(9);
   for (unsigned round = 0; round < 150; round++) {
     const auto kind = random() % 7;
     const int size = sizes[kind];
     // Executed three times, so that a path is there for the last.
-    const bool by_target = random() % 2, to_equal = random() % 3 == 0;
-    const Program program = {r(Opcode::add, from, 5, 0),
-                             r(Opcode::add, to, 6, 0),
-                             load(loads[kind], value, 0, from),
-                             i(Opcode::addi, from, from, size),
-                             store(stores[kind], value, 0, to),
-                             i(Opcode::addi, to, to, size),
-                             branch(to_equal ? Opcode::bne : Opcode::bltu, by_target ? to : from, end, -16),
-                             i(Opcode::addi, times, times, -1),
-                             branch(Opcode::bne, times, 0, -32),
-                             plain(Opcode::wfi)};
+    const auto until = Until(random() % ways);
+    const bool to_equal = until == count_is_zero || random() % 3 == 0, store_behind = random() % 2;
+    const auto counted = until == source_at_end ? from : until == target_at_end ? to : count;
+    const auto step_target = i(Opcode::addi, to, to, size);
+    const auto store_it = store(stores[kind], value, store_behind ? -size : 0, to);
+    const Program program = {
+        r(Opcode::add, from, 5, 0),
+        r(Opcode::add, to, 6, 0),
+        r(Opcode::add, count, 7, 0),
+        load(loads[kind], value, 0, from),
+        i(Opcode::addi, from, from, size),
+        store_behind ? step_target : store_it,
+        store_behind ? store_it : step_target,
+        i(Opcode::addi, count, count, size == 2 ? -2 : -1),
+        branch(to_equal ? Opcode::bne : Opcode::bltu, counted, until == count_is_zero ? 0 : end, -20),
+        i(Opcode::addi, times, times, -1),
+        branch(Opcode::bne, times, 0, -40),
+        plain(Opcode::wfi)};
     const auto aligned = [&](U64 address) { return random() % 4 ? address & ~U64(size - 1) : address; };
     const auto source = aligned(first + random() % (3 * page_size));
     const auto target = aligned(random() % 2 ? source + random() % 64 - 32 : first + random() % (3 * page_size));
@@ -269,7 +277,8 @@ TEST_F(Paths, CopiesAreWhatTheirLoopsWouldDo) {
       b.put(handler, {jump(0)});
       auto& s = b.state();
       b.x(5) = source, b.x(6) = target, b.x(times) = 3;
-      b.x(end) = (by_target ? target : source) + bytes;
+      b.x(end) = (until == target_at_end ? target : source) + bytes;
+      b.x(7) = size == 2 ? bytes : bytes / U64(size);
       b.hart().restore();
       b.run(400'000);
       EXPECT_TRUE(s.waiting || s.pc == handler) << round;
