@@ -8,23 +8,42 @@
 
 namespace doppel {
 
+namespace {
+
+constexpr std::size_t huge_page = 2 << 20, page_bytes = 4096;
+
+/// Address space at a multiple of a huge page's size; MAP_FAILED where there is none.
+void* reserve(std::size_t bytes) {
+  void* all = mmap(nullptr, bytes + huge_page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (all == MAP_FAILED) return all;
+  auto* begin = static_cast<std::byte*>(all);
+  auto* aligned = begin + (huge_page - reinterpret_cast<std::uintptr_t>(begin) % huge_page) % huge_page;
+  if (aligned != begin) munmap(begin, std::size_t(aligned - begin));
+  munmap(aligned + bytes, std::size_t(begin + huge_page - aligned));
+  return aligned;
+}
+
+}  // namespace
+
 Result<std::unique_ptr<CodeMemory>> CodeMemory::create(std::size_t bytes) {
+  const auto size = (bytes + page_bytes - 1) / page_bytes * page_bytes;
+  void *writable = reserve(size), *executable = reserve(size);
   const auto failed = [&](const char* what) {
-    return error("cannot {} {} MiB of memory for translated code: {}", what, bytes >> 20, std::strerror(errno));
-  };
-  // Without a file: of memory that has a name perf takes no symbols from /tmp/perf-PID.map.
-  void* writable = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (writable == MAP_FAILED) return failed("make");
-  void* executable = mremap(writable, 0, bytes, MREMAP_MAYMOVE);  // the same pages once more
-  if (executable == MAP_FAILED || mprotect(executable, bytes, PROT_READ | PROT_EXEC) != 0) {
     const auto problem = errno;
-    munmap(writable, bytes);
-    if (executable != MAP_FAILED) munmap(executable, bytes);
-    errno = problem;
+    for (auto* mapping : {writable, executable})
+      if (mapping != MAP_FAILED) munmap(mapping, size);
+    return error("cannot {} {} MiB of memory for translated code: {}", what, bytes >> 20, std::strerror(problem));
+  };
+  if (writable == MAP_FAILED || executable == MAP_FAILED) return failed("find room for");
+  // Without a file: of memory that has a name perf takes no symbols from /tmp/perf-PID.map.
+  constexpr int shared = MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+  if (mmap(writable, size, PROT_READ | PROT_WRITE, shared, -1, 0) == MAP_FAILED) return failed("make");
+  // The same pages once more.
+  if (mremap(writable, 0, size, MREMAP_MAYMOVE | MREMAP_FIXED, executable) == MAP_FAILED ||
+      mprotect(executable, size, PROT_READ | PROT_EXEC) != 0)
     return failed("map");
-  }
   return std::unique_ptr<CodeMemory>(
-      new CodeMemory(static_cast<std::byte*>(writable), static_cast<std::byte*>(executable), bytes));
+      new CodeMemory(static_cast<std::byte*>(writable), static_cast<std::byte*>(executable), size));
 }
 
 CodeMemory::~CodeMemory() {
@@ -41,15 +60,18 @@ const std::byte* CodeMemory::add(std::span<const std::byte> code) {
   return executable_ + at;
 }
 
-/// Brings in the next pages together, which costs a fraction of as many page faults. What the kernel does not do now it
-/// does at the first touch.
+/// Brings in the next pages together: as a huge page, for processors have room for few translations of code's addresses,
+/// or as many small ones. What the kernel does not do now it does at the first touch.
 void CodeMemory::prepare() {
-  constexpr std::size_t step = 256 << 10;
-  constexpr int populate_read = 22, populate_write = 23;  // MADV_POPULATE_*, of Linux 5.14
-  const auto end = std::min((used_ + step - 1) / step * step, size_);
-  madvise(writable_ + prepared_, end - prepared_, populate_write);
-  madvise(executable_ + prepared_, end - prepared_, populate_read);
-  prepared_ = end;
+  constexpr int populate_read = 22, populate_write = 23, collapse = 25;  // MADV_*, of Linux 5.14 and 6.1
+  while (prepared_ < used_) {
+    const auto step = std::min(huge_page, size_ - prepared_);
+    writable_[prepared_] = {};  // of nothing no huge page is made
+    if (step < huge_page || madvise(writable_ + prepared_, step, collapse) != 0)
+      madvise(writable_ + prepared_, step, populate_write);
+    madvise(executable_ + prepared_, step, populate_read);
+    prepared_ += step;
+  }
 }
 
 void CodeMemory::patch(const std::byte* at, std::int32_t displacement) {
