@@ -8,6 +8,8 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <future>
+#include <system_error>
 
 #include "base/file_descriptor.h"
 #include "machine/byte_size.h"
@@ -185,10 +187,8 @@ Result<BootFile> open_boot_file(std::string_view what, const std::string& path, 
   return BootFile{std::move(fd), size};
 }
 
-}  // namespace
-
-Result<void> read_part(const FileDescriptor& file, std::uint64_t offset, std::span<std::byte> out,
-                       std::string_view what, std::string_view path) {
+Result<void> read_alone(const FileDescriptor& file, std::uint64_t offset, std::span<std::byte> out,
+                        std::string_view what, std::string_view path) {
   while (!out.empty()) {
     const auto count = ::pread(file.get(), out.data(), out.size(), off_t(offset));
     if (count < 0 && errno == EINTR) continue;
@@ -197,6 +197,26 @@ Result<void> read_part(const FileDescriptor& file, std::uint64_t offset, std::sp
     offset += std::uint64_t(count), out = out.subspan(std::size_t(count));
   }
   return {};
+}
+
+}  // namespace
+
+Result<void> read_part(const FileDescriptor& file, std::uint64_t offset, std::span<std::byte> out,
+                       std::string_view what, std::string_view path) {
+  constexpr std::size_t much = 8 << 20;
+  if (out.size() < much) return read_alone(file, offset, out, what, path);
+  // What is in the host's memory already takes as long as clearing and copying it, which two do in half the time.
+  const auto half = out.size() / 2;
+  std::future<Result<void>> second;
+  try {
+    second =
+        std::async(std::launch::async, [&] { return read_alone(file, offset + half, out.subspan(half), what, path); });
+  } catch (const std::system_error&) {  // no more threads
+    return read_alone(file, offset, out, what, path);
+  }
+  auto first = read_alone(file, offset, out.first(half), what, path);
+  auto rest = second.get();
+  return first ? rest : first;
 }
 
 Result<std::vector<std::byte>> read_boot_file(std::string_view what, const std::string& path,
