@@ -20,7 +20,7 @@ using code_segment::IndexEntry;
 constexpr std::uint64_t most_resident = 64 << 20;
 constexpr std::chrono::seconds quiet(1);
 constexpr std::uint64_t few = 100;                // calls of find() in that time, as of a guest that idles
-constexpr std::uint32_t ahead = 8;                // sections read before they are needed
+constexpr std::uint32_t ahead = 32;               // sections read before they are needed
 constexpr std::uint64_t most_waiting = 16 << 20;  // bytes of records that wait for being written
 constexpr std::uint64_t reservations = 64;        // of a cache of full size: what is reserved at once
 // A guest may make any number of objects that begin alike: more than this are not looked through.
@@ -154,7 +154,7 @@ bool CodeStore::insert(const IndexEntry& entry, std::uint32_t section) {
   return true;
 }
 
-bool CodeStore::find(const CodeKey& key, SourcePages& pages, CodeObject& out) {
+bool CodeStore::look_for(const CodeKey& key, SourcePages& pages, CodeObject* out) {
   const auto page = pages.page(0);
   if (page.size() <= key.entry) return false;
   const auto bytes = page.subspan(key.entry);
@@ -162,13 +162,14 @@ bool CodeStore::find(const CodeKey& key, SourcePages& pages, CodeObject& out) {
   for (std::size_t n = 0; n < firsts.size(); n++)
     if (prefix_lengths[n] <= bytes.size()) firsts[n] = prefix_hash(key, bytes.first(prefix_lengths[n]));
   std::unique_lock guard(lock_);
-  if (!started_) return false;
+  if (!started_ || entries_.empty()) return false;
   looked_for_++;
   for (const auto first : firsts) __builtin_prefetch(&head_of(first));
   for (std::size_t n = 0; n < firsts.size(); n++) {
     if (prefix_lengths[n] > bytes.size() || !find_alike(key, firsts[n], bytes, pages, out)) continue;
+    if (!out) return true;
     counters_.loaded++;
-    const bool ask = section_ahead() != none;
+    const bool ask = runs_out();
     guard.unlock();
     if (ask) wake_.notify_one();
     return true;
@@ -178,13 +179,13 @@ bool CodeStore::find(const CodeKey& key, SourcePages& pages, CodeObject& out) {
 
 /// Looks through the objects that begin as the guest's bytes do.
 bool CodeStore::find_alike(const CodeKey& key, std::uint32_t first, std::span<const std::byte> bytes,
-                           SourcePages& pages, CodeObject& out) {
+                           SourcePages& pages, CodeObject* out) {
   std::uint32_t length = 0, whole = 0;
   for (auto n = head_of(first); n != none; n = entries_[n].next) {
     const auto& entry = entries_[n];
     if (entry.first != first || entry.length == 0 || entry.length > bytes.size()) continue;
     if (entry.length != length) length = entry.length, whole = range_hash(bytes.first(length));
-    if (entry.whole == whole && take(entry, key, pages, out)) return true;
+    if (entry.whole == whole && (!out || take(entry, key, pages, *out))) return true;
   }
   return false;
 }
@@ -209,7 +210,7 @@ std::span<const std::byte> CodeStore::records_of(std::uint32_t number) {
     keep(number, read_records(files_[section.file].descriptor(), section.data_at, section.data_bytes, section.hash));
   if (section.state == Section::State::lost) return {};
   if (section.state == Section::State::written) {
-    current_ = number;
+    read_from_ = number + 1;
     auto& file = file_states_[section.file];
     file.touch |= !std::exchange(file.touched, true);
   }
@@ -300,7 +301,7 @@ bool CodeStore::drop_records() {
   for (const auto number : resident_) sections_[number].data = nullptr;
   resident_.clear();
   resident_bytes_ = 0;
-  current_ = none;
+  read_from_ = none;
   return true;
 }
 
@@ -330,12 +331,19 @@ bool CodeStore::do_next(std::unique_lock<std::mutex>& guard) {
   return true;
 }
 
-/// One of the next sections behind the one in use that is not in memory yet.
+/// One of the next sections that is not in memory yet.
 std::uint32_t CodeStore::section_ahead() const {
-  if (current_ == none) return none;
-  for (auto n = current_ + 1; n < sections_.size() && n <= current_ + ahead; n++)
+  if (read_from_ == none) return none;
+  for (auto n = read_from_; n < sections_.size() && n - read_from_ < ahead; n++)
     if (sections_[n].state == Section::State::written && !sections_[n].data) return n;
   return none;
+}
+
+/// Whether half of those have been used, so that the thread is woken for many at once.
+bool CodeStore::runs_out() const {
+  if (read_from_ == none || read_from_ >= sections_.size()) return false;
+  const auto& far = sections_[std::min<std::size_t>(read_from_ + ahead / 2, sections_.size() - 1)];
+  return far.state == Section::State::written && !far.data;
 }
 
 void CodeStore::write(const Sealed& sealed, std::unique_lock<std::mutex>& guard) {

@@ -43,7 +43,9 @@ class CodeStore {
   /// calls are (machine/sandbox.h); before it, nothing is found or taken.
   void start();
   /// Finds code that was made of exactly what the guest has at the key's entry. Any thread.
-  bool find(const CodeKey& key, SourcePages& pages, CodeObject& out);
+  bool find(const CodeKey& key, SourcePages& pages, CodeObject& out) { return look_for(key, pages, &out); }
+  /// Whether find() would probably succeed. Costs a fraction of it.
+  bool may_have(const CodeKey& key, SourcePages& pages) { return look_for(key, pages, nullptr); }
   /// Takes a copy of an object that find() did not know; it is written later, by another thread. Any thread.
   void add(const CodeObject& object);
   /// Writes what is not written and ends the thread; nothing is found or taken any more.
@@ -75,8 +77,9 @@ class CodeStore {
   std::uint32_t& head_of(std::uint32_t first) { return heads_[(first * multiplier_) >> head_shift_]; }
   void grow_heads(std::size_t entries);
   bool insert(const code_segment::IndexEntry& entry, std::uint32_t section);
+  bool look_for(const CodeKey& key, SourcePages& pages, CodeObject* out);
   bool find_alike(const CodeKey& key, std::uint32_t first, std::span<const std::byte> bytes, SourcePages& pages,
-                  CodeObject& out);
+                  CodeObject* out);
   bool take(const Entry& entry, const CodeKey& key, SourcePages& pages, CodeObject& out);
   std::span<const std::byte> records_of(std::uint32_t number);
   void keep(std::uint32_t number, std::shared_ptr<const std::vector<std::byte>> data);
@@ -89,6 +92,7 @@ class CodeStore {
   void write(const Sealed& sealed, std::unique_lock<std::mutex>& guard);
   bool append(std::span<const std::byte> bytes);
   std::uint32_t section_ahead() const;
+  bool runs_out() const;
   bool drop_records();
 
   const CodeStoreOptions options_;
@@ -115,7 +119,7 @@ class CodeStore {
   std::deque<std::uint32_t> resident_;  // written sections whose records are in memory, the oldest first
   std::uint64_t resident_bytes_ = 0;
   std::uint64_t looked_for_ = 0;  // calls of find()
-  std::uint32_t current_ = none;  // the section that was used last
+  std::uint32_t read_from_ = 0;   // sections from here on are read before they are needed; none: not before one is used
   SectionBuilder filling_;
   std::uint32_t filling_section_ = none;
   std::deque<Sealed> sealed_;

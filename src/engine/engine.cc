@@ -136,21 +136,22 @@ const std::byte* Engine::at_pc(Hart& hart) {
   hart.counters().dispatches++;
   Key key{.physical = 0, .behind = 0, .mode = hart.translation_mode()};
   if (!hart.find_code(key.physical, key.behind)) return nullptr;
-  if (interpreted_as_new(hart, key)) return nullptr;
-  const auto* code = find(hart, key);
+  bool went_on = false;
+  const auto* code = find(hart, key, went_on);
   if (code)
     hart.set_code_at(hart.state().pc, key.mode, code, key.behind != 0);
-  else
+  else if (!went_on)
     hart.interpret(1);
   return code;
 }
 
-/// Whether the block had neither been made nor, so far as is remembered, executed, and has been now.
+/// Whether the block, which has not been made, was not executed yet, so far as is remembered, and has been now. Of what
+/// the store has it is known that it is executed more often.
 bool Engine::interpreted_as_new(Hart& hart, const Key& key) {
-  if (!interprets_new_ || key.behind != 0 || table_.find(key, translations_)) return false;
+  if (!interprets_new_ || key.behind != 0) return false;
   const auto tag = std::uint32_t(key.physical >> 1 ^ std::uint64_t(key.mode.key()) << 26) | 1U << 31;
   auto& seen = seen_[tag * 0x9e3779b1U >> (32 - seen_bits)];
-  if (seen.exchange(tag, std::memory_order_relaxed) == tag) return false;
+  if (seen.exchange(tag, std::memory_order_relaxed) == tag || may_be_stored(key)) return false;
   __atomic_fetch_add(&counters_.first_runs, 1, __ATOMIC_RELAXED);
   hart.interpret_block();
   return true;
@@ -176,8 +177,11 @@ Translation* Engine::look_up(const Key& key) const {
   return code ? &translations_.of(code) : nullptr;
 }
 
-const std::byte* Engine::find(Hart& hart, const Key& key) {
+/// The code, made if need be; null where that cannot be, and where the hart `went_on` because the block was new.
+const std::byte* Engine::find(Hart& hart, const Key& key, bool& went_on) {
   if (const auto* code = table_.find(key, translations_)) return code;
+  went_on = interpreted_as_new(hart, key);
+  if (went_on) return nullptr;
   const auto* made = make(hart, key);
   return made ? made->code : nullptr;
 }
@@ -204,7 +208,6 @@ std::span<const std::byte> Engine::bytes_of(const Key& key) {
 /// A copy of what a translation of the key may be made of: other harts may be writing there, and what is compared later
 /// must be what was translated.
 std::span<const std::byte> Engine::copy_of(const Key& key) {
-  constexpr std::size_t longest_source = riscv64::longest_translation * 4 + 2;  // and what it looks at behind
   const auto bytes = bytes_of(key);
   const auto part = bytes.subspan(key.physical & page_mask);
   racing_copy(copied_.data() + (bytes.size() - part.size()), part.data(), std::min(part.size(), longest_source));
@@ -296,8 +299,8 @@ const std::byte* Engine::link(Hart& hart) {
     key.mode.separate_checks = link->site.separate;
     flushes = counters_.flushes;
   }
-  if (interpreted_as_new(hart, key)) return nullptr;
-  const auto* code = find(hart, key);
+  bool went_on = false;
+  const auto* code = find(hart, key, went_on);
   std::lock_guard guard(lock_);
   // After a flush there is nothing to link, and another hart may have come by.
   if (!code || flushes != counters_.flushes || link->to) return code;

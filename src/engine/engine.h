@@ -62,19 +62,23 @@ class Engine final : public riscv64::Executor {
  private:
   using Key = TranslationKey;
 
+  /// Bytes that a translation is made of, with what it looks at behind them.
+  static constexpr std::size_t longest_source = riscv64::longest_translation * 4 + 2;
+
   Engine(GuestMemory& memory, std::unique_ptr<CodeMemory> code)
       : memory_(memory), code_(std::move(code)), translations_({code_->base(), code_->size()}) {}
   void go_back(Hart& hart);
   /// The code for the hart's pc, made if need be; null after the interpreter did its instruction, or its block.
   const std::byte* at_pc(Hart& hart);
   bool interpreted_as_new(Hart& hart, const Key& key);
+  bool may_be_stored(const Key& key);
   /// The same for code that is running, where nothing need be made or looked up in the guest's tables; else null.
   const std::byte* known_at_pc(Hart& hart);
   static std::uint64_t find_for_code(void* owner);
   /// Makes the hart look for what is to execute in place of the code that it came back from.
   void find_anew(Hart& hart);
   void enter(Hart& hart, const void* code);
-  const std::byte* find(Hart& hart, const Key& key);
+  const std::byte* find(Hart& hart, const Key& key, bool& went_on);
   Translation* look_up(const Key& key) const;
   Translation* make(Hart& hart, const Key& key);
   Translation& record(const Key& key, const std::byte* code, const fast::GeneratedCode& generated,

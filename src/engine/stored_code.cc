@@ -1,5 +1,6 @@
 // The engine and its code store: what both generators make as objects and back.
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <deque>
 #include <type_traits>
@@ -18,8 +19,8 @@ class CopiedPages final : public SourcePages {
  public:
   explicit CopiedPages(std::span<const std::byte> bytes) : bytes_(bytes) {}
   std::span<const std::byte> page(std::int32_t number) override {
-    if (number == 0) return bytes_.first(page_size);
-    return number == 1 ? bytes_.subspan(page_size) : std::span<const std::byte>();
+    const auto first = bytes_.first(std::min<std::size_t>(bytes_.size(), page_size));
+    return number == 0 ? first : number == 1 ? bytes_.subspan(first.size()) : std::span<const std::byte>();
   }
 
  private:
@@ -145,6 +146,16 @@ std::optional<CodeStoreCounters> Engine::store_counters() const {
   return CodeStoreCounters{.problem = store_problem_};
 }
 
+bool Engine::may_be_stored(const Key& key) {
+  if (!store_) return false;
+  const auto entry = std::uint16_t(key.physical & page_mask);
+  const auto length = std::min<std::size_t>(longest_source, page_size - entry);
+  std::array<std::byte, page_size> part;
+  racing_copy(part.data() + entry, memory_.page_for_read(key.first_page()) + entry, length);
+  CopiedPages page(std::span(part).first(entry + length));
+  return store_->may_have({.kind = CodeKind::block, .mode = key.mode.key(), .entry = entry}, page);
+}
+
 bool Engine::find_stored(const Key& key, std::span<const std::byte> bytes) {
   const auto entry = std::uint16_t(key.physical & page_mask);
   CopiedPages pages(bytes);
@@ -154,7 +165,7 @@ bool Engine::find_stored(const Key& key, std::span<const std::byte> bytes) {
   ir_.begin = entry;
   ir_.end = end_of(object_);
   ir_.guest_count = object_.guest_count;
-  generated_.bytes = object_.code;
+  std::swap(generated_.bytes, object_.code);
   take_links(object_, generated_.links);
   if (std::ranges::any_of(generated_.links, [](const auto& link) { return link.page != 0; })) return false;
   return true;
@@ -217,7 +228,7 @@ bool Engine::load_path(Hart& hart, const Key& key) {
   if (!holds(source.parts)) return false;
   ir_.instructions.clear();
   path_code_.sites = rest.sites;
-  path_code_.code.bytes = object.code;
+  path_code_.code.bytes = std::move(object.code);
   take_links(object, path_code_.code.links);
   return install(key, source);
 }
