@@ -19,8 +19,9 @@ using code_segment::IndexEntry;
 // Records that are in memory: what a boot needs, and nothing of it once no code is looked for any more.
 constexpr std::uint64_t most_resident = 64 << 20;
 constexpr std::chrono::seconds quiet(1);
-constexpr std::uint64_t few = 100;                // calls of find() in that time, as of a guest that idles
-constexpr std::uint32_t ahead = 32;               // sections read before they are needed
+constexpr std::uint64_t few = 100;  // calls of find() in that time, as of a guest that idles
+// Sections read before they are needed: behind the one in use, and the first in any case, for a guest begins alike.
+constexpr std::uint32_t ahead = 32, first_ahead = 128;
 constexpr std::uint64_t most_waiting = 16 << 20;  // bytes of records that wait for being written
 constexpr std::uint64_t reservations = 64;        // of a cache of full size: what is reserved at once
 // A guest may make any number of objects that begin alike: more than this are not looked through.
@@ -332,10 +333,15 @@ bool CodeStore::do_next(std::unique_lock<std::mutex>& guard) {
 }
 
 /// One of the next sections that is not in memory yet.
-std::uint32_t CodeStore::section_ahead() const {
+std::uint32_t CodeStore::section_ahead() {
+  const auto absent = [&](std::size_t n) {
+    return sections_[n].state == Section::State::written && !sections_[n].data;
+  };
   if (read_from_ == none) return none;
   for (auto n = read_from_; n < sections_.size() && n - read_from_ < ahead; n++)
-    if (sections_[n].state == Section::State::written && !sections_[n].data) return n;
+    if (absent(n)) return n;
+  while (first_read_ < std::min<std::size_t>(sections_.size(), first_ahead))
+    if (absent(first_read_++)) return first_read_ - 1;
   return none;
 }
 

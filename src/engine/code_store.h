@@ -91,7 +91,7 @@ class CodeStore {
   bool do_next(std::unique_lock<std::mutex>& guard);
   void write(const Sealed& sealed, std::unique_lock<std::mutex>& guard);
   bool append(std::span<const std::byte> bytes);
-  std::uint32_t section_ahead() const;
+  std::uint32_t section_ahead();
   bool runs_out() const;
   bool drop_records();
 
@@ -119,6 +119,7 @@ class CodeStore {
   std::deque<std::uint32_t> resident_;  // written sections whose records are in memory, the oldest first
   std::uint64_t resident_bytes_ = 0;
   std::uint64_t looked_for_ = 0;  // calls of find()
+  std::uint32_t first_read_ = 0;  // of the first sections, those before have been read
   std::uint32_t read_from_ = 0;   // sections from here on are read before they are needed; none: not before one is used
   SectionBuilder filling_;
   std::uint32_t filling_section_ = none;

@@ -1,6 +1,10 @@
 #include "engine/translations.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
+#include <cstdlib>
+#include <new>
 
 namespace doppel {
 
@@ -10,13 +14,25 @@ TranslationLink* Translation::link_returning_to(const void* address) const {
   return found == links.end() ? nullptr : &*found;
 }
 
+Arena::~Arena() {
+  for (const auto& chunk : chunks_) std::free(chunk.begin);
+}
+
 std::byte* Arena::allocate(std::size_t bytes, std::size_t alignment) {
   used_ = (used_ + alignment - 1) & ~(alignment - 1);
-  if (chunk_ < chunks_.size() && used_ + bytes > chunk_bytes) chunk_++, used_ = 0;
-  if (chunk_ == chunks_.size()) chunks_.push_back(std::make_unique_for_overwrite<std::byte[]>(chunk_bytes));
-  auto* out = chunks_[chunk_].get() + used_;
+  while (chunk_ < chunks_.size() && used_ + bytes > chunks_[chunk_].bytes) chunk_++, used_ = 0;
+  if (chunk_ == chunks_.size()) add_chunk(bytes);
+  auto* out = chunks_[chunk_].begin + used_;
   used_ += bytes;
   return out;
+}
+
+void Arena::add_chunk(std::size_t least) {
+  const auto bytes = chunks_.empty() && least <= first_bytes ? first_bytes : huge_page;
+  auto* begin = static_cast<std::byte*>(std::aligned_alloc(bytes, bytes));
+  if (!begin || least > bytes) throw std::bad_alloc();
+  if (bytes == huge_page) madvise(begin, bytes, MADV_HUGEPAGE);
+  chunks_.push_back({begin, bytes});
 }
 
 template <typename T>
@@ -35,9 +51,9 @@ Translations::Translations(std::span<const std::byte> code_memory) : base_(code_
 Translation& Translations::add(const TranslationKey& key, std::span<const std::byte> code,
                                std::span<const fast::LinkSite> links, std::span<const std::byte> source) {
   if (count_ == chunks_.size() * chunk_translations)
-    chunks_.push_back(std::make_unique_for_overwrite<Translation[]>(chunk_translations));
-  auto& t = get(count_);
-  t = {};
+    chunks_.push_back(reinterpret_cast<Translation*>(
+        chunk_memory_.allocate(chunk_translations * sizeof(Translation), alignof(Translation))));
+  auto& t = *std::construct_at(&get(count_));
   t.code = code.data();
   t.key = key;
   t.source = arena_.copy(source);

@@ -58,9 +58,12 @@ struct Translation {
   TranslationLink* link_returning_to(const void* address) const;
 };
 
-/// Bytes that live until all of them are given up.
+/// Bytes that live until all of them are given up, in huge pages as far as the host makes them.
 class Arena {
  public:
+  Arena() = default;
+  ~Arena();
+  Arena(const Arena&) = delete;
   /// Copies values of a type that needs no destructor.
   template <typename T>
   std::span<T> copy(std::span<const T> values);
@@ -68,8 +71,13 @@ class Arena {
   void clear() { chunk_ = 0, used_ = 0; }
 
  private:
-  static constexpr std::size_t chunk_bytes = 1 << 20;
-  std::vector<std::unique_ptr<std::byte[]>> chunks_;
+  void add_chunk(std::size_t least);
+  static constexpr std::size_t first_bytes = 128 << 10, huge_page = 2 << 20;
+  struct Chunk {
+    std::byte* begin;
+    std::size_t bytes;
+  };
+  std::vector<Chunk> chunks_;
   std::size_t chunk_ = 0, used_ = 0;  // the one that is being filled
 };
 
@@ -98,7 +106,7 @@ class Translations {
   void clear();
 
  private:
-  static constexpr std::size_t granule_bytes = 256, chunk_translations = 1024;
+  static constexpr std::size_t granule_bytes = 256, chunk_translations = 512;
   std::size_t granule(const std::byte* address) const { return std::size_t(address - base_) / granule_bytes; }
   Translation& get(std::size_t number) const {
     return chunks_.data()[number / chunk_translations][number % chunk_translations];
@@ -108,8 +116,9 @@ class Translations {
 
   const std::byte* base_;
   std::size_t count_ = 0;
-  std::vector<std::unique_ptr<Translation[]>> chunks_;  // in the order of their code; room for all is reserved
-  std::vector<std::uint32_t> first_in_;                 // of each granule, the first with bytes in it; the same
+  Arena chunk_memory_;
+  std::vector<Translation*> chunks_;     // in the order of their code; room for all is reserved
+  std::vector<std::uint32_t> first_in_;  // of each granule, the first with bytes in it; the same
   std::unordered_map<std::uint64_t, Translation*> pages_;
   Arena arena_;
 };
