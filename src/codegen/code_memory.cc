@@ -60,8 +60,8 @@ const std::byte* CodeMemory::add(std::span<const std::byte> code) {
   return executable_ + at;
 }
 
-/// Brings in the next pages together: as a huge page, for processors have room for few translations of code's addresses,
-/// or as many small ones. What the kernel does not do now it does at the first touch.
+/// Brings in the next pages together: as a huge page, for processors have room for few translations of code's
+/// addresses, or as many small ones. What the kernel does not do now it does at the first touch.
 void CodeMemory::prepare() {
   constexpr int populate_read = 22, populate_write = 23, collapse = 25;  // MADV_*, of Linux 5.14 and 6.1
   while (prepared_ < used_) {

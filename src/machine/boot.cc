@@ -121,7 +121,8 @@ class Placement {
       if (!memory_.pin({&span, 1}, pinned, pieces)) return no_room(what, code.path, segment.file_size);
       for (const auto& piece : pieces) {
         const std::span to(static_cast<std::byte*>(piece.iov_base), piece.iov_len);
-        if (auto read = read_part(*code.file, offset, to, what, code.path); !read) return read;
+        const auto read_it = request_.confined ? read_part : read_part_by_two;
+        if (auto read = read_it(*code.file, offset, to, what, code.path); !read) return read;
         offset += to.size();
       }
     }

@@ -29,6 +29,7 @@ struct BootRequest {
   const LoadedKernel* firmware = nullptr;
   std::span<const std::byte> initrd = {};
   std::string initrd_path = {};
+  bool confined = false;  // the process may not start threads any more
   /// Makes the device tree for an initrd at this place (none: empty range). Called twice; its size must not depend on
   /// where the initrd is, only on whether there is one.
   std::function<Result<std::vector<std::byte>>(std::optional<AddressRange> initrd)> make_device_tree;

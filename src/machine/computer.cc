@@ -281,6 +281,7 @@ Result<void> Computer::reset() {
                      .firmware = firmware_ ? &*firmware_ : nullptr,
                      .initrd = initrd_,
                      .initrd_path = config_.initrd,
+                     .confined = started_ns_ != 0,
                      .make_device_tree =
                          [this](std::optional<AddressRange> initrd) {
                            auto tree = build_device_tree(initrd);

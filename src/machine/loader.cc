@@ -187,8 +187,10 @@ Result<BootFile> open_boot_file(std::string_view what, const std::string& path, 
   return BootFile{std::move(fd), size};
 }
 
-Result<void> read_alone(const FileDescriptor& file, std::uint64_t offset, std::span<std::byte> out,
-                        std::string_view what, std::string_view path) {
+}  // namespace
+
+Result<void> read_part(const FileDescriptor& file, std::uint64_t offset, std::span<std::byte> out,
+                       std::string_view what, std::string_view path) {
   while (!out.empty()) {
     const auto count = ::pread(file.get(), out.data(), out.size(), off_t(offset));
     if (count < 0 && errno == EINTR) continue;
@@ -199,22 +201,20 @@ Result<void> read_alone(const FileDescriptor& file, std::uint64_t offset, std::s
   return {};
 }
 
-}  // namespace
-
-Result<void> read_part(const FileDescriptor& file, std::uint64_t offset, std::span<std::byte> out,
-                       std::string_view what, std::string_view path) {
+Result<void> read_part_by_two(const FileDescriptor& file, std::uint64_t offset, std::span<std::byte> out,
+                              std::string_view what, std::string_view path) {
   constexpr std::size_t much = 8 << 20;
-  if (out.size() < much) return read_alone(file, offset, out, what, path);
+  if (out.size() < much) return read_part(file, offset, out, what, path);
   // What is in the host's memory already takes as long as clearing and copying it, which two do in half the time.
   const auto half = out.size() / 2;
   std::future<Result<void>> second;
   try {
     second =
-        std::async(std::launch::async, [&] { return read_alone(file, offset + half, out.subspan(half), what, path); });
+        std::async(std::launch::async, [&] { return read_part(file, offset + half, out.subspan(half), what, path); });
   } catch (const std::system_error&) {  // no more threads
-    return read_alone(file, offset, out, what, path);
+    return read_part(file, offset, out, what, path);
   }
-  auto first = read_alone(file, offset, out.first(half), what, path);
+  auto first = read_part(file, offset, out.first(half), what, path);
   auto rest = second.get();
   return first ? rest : first;
 }

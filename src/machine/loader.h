@@ -67,6 +67,9 @@ Result<std::vector<std::byte>> read_boot_file(std::string_view what, const std::
 /// Reads all of `out` from a file's bytes at `offset` on; errors as above.
 Result<void> read_part(const FileDescriptor& file, std::uint64_t offset, std::span<std::byte> out,
                        std::string_view what, std::string_view path);
+/// The same by two threads where it is much; before the process is confined.
+Result<void> read_part_by_two(const FileDescriptor& file, std::uint64_t offset, std::span<std::byte> out,
+                              std::string_view what, std::string_view path);
 
 /// Recognises an Image (with or without EFI stub), one packed by gzip or zstd, an EFI zboot file, and an ELF. The file
 /// may be hostile. Errors name `path`, what was expected, and "truncated" where the file ends before what its headers

@@ -20,6 +20,10 @@ echo "memory $($B awk '/^MemTotal/ { print $2 }' /proc/meminfo)"
 """
 
 
+# What --stats says of what the guest did, however its code was executed.
+GUEST_COUNTERS = ("memory hash", "exceptions", "interrupts", "device accesses", "waits (WFI)")
+
+
 class GuestTest(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
@@ -98,16 +102,16 @@ class Determinism(GuestTest):
         # Code from an earlier run does what code made now does.
         cache = str(self.folder / "code")
         cold, warm = run("fast", cache), run("fast", cache)
-        self.assertEqual(warm[1]["translations"], "0")
+        self.assertLess(100 * int(warm[1]["translations"]), int(cold[1]["translations"]))
         self.assertNotEqual(cold[1]["stored"], "0")
         for again in (cold, warm):
             self.assertEqual((again[0], again[2]), (first[0], first[2]))
-            for counter in set(first[1]) - {"translations", "of guest code"}:
+            for counter in GUEST_COUNTERS:
                 self.assertEqual(again[1][counter], first[1][counter], counter)
         # Every engine executes the same instructions to the same end.
         self.assertEqual(first[0], interpreted[0])
         self.assertEqual(first[2], interpreted[2])
-        for counter in ("memory hash", "exceptions", "interrupts", "device accesses", "waits (WFI)"):
+        for counter in GUEST_COUNTERS:
             self.assertEqual(first[1][counter], interpreted[1][counter], counter)
         self.assertEqual(run("optimizing")[0], first[0])
 
