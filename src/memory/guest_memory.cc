@@ -43,12 +43,30 @@ Layer::~Layer() {
   for (auto& chunk : chunks_) delete chunk.load(std::memory_order_relaxed);
 }
 
-void Layer::put(std::uint64_t page, std::byte* bytes) {
+bool Layer::put(std::uint64_t page, std::byte* bytes) {
   auto& slot = chunks_[page / chunk_pages];
   auto* chunk = slot.load(std::memory_order_relaxed);
   if (!chunk) slot.store(chunk = new Chunk, std::memory_order_release);
-  if (!chunk->page[page % chunk_pages].exchange(bytes, std::memory_order_release)) count_++;
+  const bool added = !chunk->page[page % chunk_pages].exchange(bytes, std::memory_order_release);
+  count_ += added;
+  return added;
 }
+
+namespace {
+
+/// What is in either layer, of which `upper` lies on `lower`, as one layer in the place of both.
+std::shared_ptr<Layer> merge(const Layer& upper, const Layer& lower) {
+  auto both = std::make_shared<Layer>(upper.pages());
+  both->parent = lower.parent;
+  lower.for_each([&](std::uint64_t page, std::byte* bytes) { both->put(page, bytes); });
+  upper.for_each([&](std::uint64_t page, std::byte* bytes) { both->put(page, bytes); });
+  for (const auto* layer : {&lower, &upper})
+    for (const auto& segment : layer->segments)
+      if (std::ranges::find(both->segments, segment) == both->segments.end()) both->segments.push_back(segment);
+  return both;
+}
+
+}  // namespace
 
 GuestMemory::GuestMemory(std::uint64_t base, std::uint64_t size, std::shared_ptr<Layer> layer)
     : base_(base),
@@ -66,6 +84,12 @@ Result<std::unique_ptr<GuestMemory>> GuestMemory::create(std::uint64_t base, std
   return std::unique_ptr<GuestMemory>(new GuestMemory(base, size, std::move(layer)));
 }
 
+std::unique_ptr<GuestMemory> GuestMemory::create(const MemoryImage& image) {
+  auto layer = std::make_shared<Layer>(image.size >> page_shift);
+  layer->parent = image.top;
+  return std::unique_ptr<GuestMemory>(new GuestMemory(image.base, image.size, std::move(layer)));
+}
+
 const std::byte* GuestMemory::find(std::uint64_t page) const {
   for (const Layer* layer = private_.get(); layer; layer = layer->parent.get())
     if (const auto* bytes = layer->find(page)) return bytes;
@@ -81,18 +105,21 @@ void GuestMemory::mark_dirty(std::uint64_t page) {
 }
 
 std::byte* GuestMemory::allocate_frame() {
-  if (free_bytes_ == 0) {
-    auto segment = Segment::create(small_segment_bytes);
-    if (!segment) throw std::bad_alloc();  // the host has no address space left: no state of ours can go on
-    private_->segments.push_back(*segment);
-    free_ = (*segment)->data();
-    free_bytes_ = small_segment_bytes;
+  if (!open_ || open_used_ == open_->size()) {
+    if (spare_.empty()) {
+      auto segment = Segment::create(small_segment_bytes);
+      if (!segment) throw std::bad_alloc();  // the host has no address space left: no state of ours can go on
+      spare_.push_back(*segment);
+    }
+    open_ = std::move(spare_.back());
+    spare_.pop_back();
+    open_used_ = 0;
+    private_->segments.push_back(open_);
   }
-  free_bytes_ -= page_size;
-  return std::exchange(free_, free_ + page_size);
+  return open_->data() + std::exchange(open_used_, open_used_ + page_size);
 }
 
-std::byte* GuestMemory::page_for_write(std::uint64_t address) {
+std::byte* GuestMemory::page_for_write(std::uint64_t address, bool& replaced) {
   const auto page = index(address);
   auto* bytes = private_->find(page);
   if (!bytes) {
@@ -102,11 +129,19 @@ std::byte* GuestMemory::page_for_write(std::uint64_t address) {
       bytes = allocate_frame();
       std::memcpy(bytes, find(page), page_size);
       private_->put(page, bytes);
-      generation_.fetch_add(1, std::memory_order_acq_rel);
+      replaced = true;
     }
   }
   mark_dirty(page);
   if (code_[page / 64].load(std::memory_order_acquire) & (1ULL << page % 64)) code_written(page);
+  return bytes;
+}
+
+/// A page for a device to write to.
+std::byte* GuestMemory::own(std::uint64_t address) {
+  bool replaced = false;
+  auto* bytes = page_for_write(address, replaced);
+  if (replaced && replaced_) replaced_(address & ~page_mask);
   return bytes;
 }
 
@@ -164,7 +199,7 @@ bool GuestMemory::write(std::uint64_t address, const void* data, std::uint64_t l
   const auto guard = tell_observer(address, length);
   const auto* from = static_cast<const std::byte*>(data);
   for_each_part(address, length, [&](std::uint64_t at, std::uint64_t offset, std::uint64_t bytes) {
-    racing_copy(page_for_write(at) + offset, from, bytes);
+    racing_copy(own(at) + offset, from, bytes);
     from += bytes;
   });
   return true;
@@ -174,7 +209,7 @@ bool GuestMemory::fill(std::uint64_t address, std::uint8_t value, std::uint64_t 
   if (!contains(address, length)) return false;
   const auto guard = tell_observer(address, length);
   for_each_part(address, length, [&](std::uint64_t at, std::uint64_t offset, std::uint64_t bytes) {
-    racing_fill(page_for_write(at) + offset, value, bytes);
+    racing_fill(own(at) + offset, value, bytes);
   });
   return true;
 }
@@ -198,7 +233,7 @@ bool GuestMemory::pin(std::span<const GuestSpan> spans, PinnedSpans& pinned, std
   }
   for (const auto& span : spans)
     for_each_part(span.address, span.length, [&](std::uint64_t at, std::uint64_t offset, std::uint64_t bytes) {
-      add_piece(pieces, page_for_write(at) + offset, bytes);
+      add_piece(pieces, own(at) + offset, bytes);
     });
   return true;
 }
@@ -211,8 +246,7 @@ void GuestMemory::unpin(const PinnedSpans& pinned) {
   for (const auto& span : pinned.spans_) {
     const auto guard = tell_observer(span.address, span.length);
     // Again, for the page may have been cleaned, or translated from, while it was written.
-    for_each_part(span.address, span.length,
-                  [&](std::uint64_t at, std::uint64_t, std::uint64_t) { page_for_write(at); });
+    for_each_part(span.address, span.length, [&](std::uint64_t at, std::uint64_t, std::uint64_t) { own(at); });
   }
   std::lock_guard guard(lock_);
   pinned_.erase(&pinned);
@@ -231,7 +265,8 @@ bool GuestMemory::find_bytes(std::span<const GuestSpan> spans, std::vector<iovec
 std::shared_ptr<Layer> GuestMemory::keep_pinned(const std::shared_ptr<const Layer>& frozen, Layer& ours) {
   auto copies = std::make_shared<Layer>(size_ >> page_shift);
   copies->parent = frozen;
-  private_ = copies, free_bytes_ = 0;  // where allocate_frame() keeps what it makes
+  private_ = copies;  // where allocate_frame() keeps what it makes
+  if (open_) copies->segments.push_back(open_);
   for (const auto* pinned : pinned_)
     for (const auto& span : pinned->spans_)
       for_each_part(span.address, span.length, [&](std::uint64_t at, std::uint64_t, std::uint64_t) {
@@ -246,17 +281,49 @@ std::shared_ptr<Layer> GuestMemory::keep_pinned(const std::shared_ptr<const Laye
   return copies;
 }
 
-std::unique_ptr<GuestMemory> GuestMemory::fork() {
+MemoryImage GuestMemory::freeze() {
   std::lock_guard guard(lock_);
-  const auto pages = size_ >> page_shift;
-  auto ours = std::make_shared<Layer>(pages), theirs = std::make_shared<Layer>(pages);
+  if (private_->count() == 0 && private_->parent) return {base_, size_, private_->parent};
   std::shared_ptr<const Layer> frozen = private_;
+  auto ours = std::make_shared<Layer>(size_ >> page_shift);
   if (!pinned_.empty()) frozen = keep_pinned(frozen, *ours);
-  ours->parent = theirs->parent = frozen;
-  private_ = ours;
-  free_bytes_ = 0;
-  generation_.fetch_add(1, std::memory_order_acq_rel);
-  return std::unique_ptr<GuestMemory>(new GuestMemory(base_, size_, theirs));
+  // So that few layers lie on one another, however often this is done: each holds more than twice what lies on it.
+  while (frozen->parent && frozen->parent->parent && frozen->parent->count() <= 2 * frozen->count())
+    frozen = merge(*frozen, *frozen->parent);
+  ours->parent = frozen;
+  if (open_) ours->segments.push_back(open_);
+  private_ = std::move(ours);
+  return {base_, size_, frozen};
+}
+
+void GuestMemory::adopt(const MemoryImage& image) {
+  std::lock_guard guard(lock_);
+  const auto old = std::exchange(private_, nullptr);
+  // Frames of what was never frozen are free again.
+  const bool unshared = old.use_count() == 1;
+  std::vector<const Layer*> before, now;
+  for (const Layer* layer = old.get(); layer; layer = layer->parent.get()) before.push_back(layer);
+  for (const Layer* layer = image.top.get(); layer; layer = layer->parent.get()) now.push_back(layer);
+  while (!before.empty() && !now.empty() && before.back() == now.back()) before.pop_back(), now.pop_back();
+  for (const auto* list : {&before, &now})
+    for (const auto* layer : *list)
+      layer->for_each([&](std::uint64_t page, std::byte*) {
+        if (code_[page / 64].load(std::memory_order_relaxed) & (1ULL << page % 64)) {
+          code_[page / 64].fetch_and(~(1ULL << page % 64), std::memory_order_relaxed);
+          written_code_.push_back(base_ + (page << page_shift));
+        }
+      });
+  any_written_code_.store(!written_code_.empty(), std::memory_order_release);
+  for (auto& segment : old->segments) {
+    const bool open = segment == open_;
+    if (!unshared || segment.use_count() != 1 + open || segment->size() != small_segment_bytes) continue;
+    if (open) open_ = nullptr;
+    spare_.push_back(std::move(segment));
+  }
+  private_ = std::make_shared<Layer>(size_ >> page_shift);
+  private_->parent = image.top;
+  if (open_) private_->segments.push_back(open_);
+  clear_dirty();
 }
 
 std::uint64_t GuestMemory::hash() {

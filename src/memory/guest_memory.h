@@ -51,9 +51,22 @@ class Layer {
     const auto* chunk = chunks_[page / chunk_pages].load(std::memory_order_acquire);
     return chunk ? chunk->page[page % chunk_pages].load(std::memory_order_acquire) : nullptr;
   }
-  /// One thread at a time.
-  void put(std::uint64_t page, std::byte* bytes);
+  /// One thread at a time. True when the layer did not hold the page.
+  bool put(std::uint64_t page, std::byte* bytes);
+  std::uint64_t pages() const { return pages_; }
   std::uint64_t count() const { return flat_ ? pages_ : count_; }
+  /// Calls `f(page, bytes)` for each page that the layer holds, in ascending order.
+  template <typename F>
+  void for_each(F&& f) const {
+    for (std::uint64_t page = 0; page < pages_;) {
+      if (!flat_ && !chunks_[page / chunk_pages].load(std::memory_order_acquire)) {
+        page = (page / chunk_pages + 1) * chunk_pages;
+        continue;
+      }
+      if (auto* bytes = find(page)) f(page, bytes);
+      page++;
+    }
+  }
 
   std::shared_ptr<const Layer> parent;             // what this layer lies on; null for the bottom
   std::vector<std::shared_ptr<Segment>> segments;  // what keeps the pages alive
@@ -66,6 +79,12 @@ class Layer {
   std::byte* flat_;
   std::vector<std::atomic<Chunk*>> chunks_;
   std::uint64_t count_ = 0;
+};
+
+/// A machine's memory as it was at one moment. Never changes, and costs no more to copy than a pointer.
+struct MemoryImage {
+  std::uint64_t base = 0, size = 0;  // as GuestMemory has them
+  std::shared_ptr<const Layer> top;
 };
 
 /// A run of guest-physical memory, all RAM at the time it was made; `length` in bytes, never 0.
@@ -100,6 +119,8 @@ class GuestMemory {
  public:
   /// `size` in bytes, a multiple of page_size. Fails with a sentence when the host cannot hold it.
   static Result<std::unique_ptr<GuestMemory>> create(std::uint64_t base, std::uint64_t size);
+  /// One whose content is the image's, until it writes.
+  static std::unique_ptr<GuestMemory> create(const MemoryImage& image);
 
   std::uint64_t base() const { return base_; }
   std::uint64_t size() const { return size_; }
@@ -110,10 +131,9 @@ class GuestMemory {
   /// The bytes of the page that holds `address` (contains() must hold). Valid until the page is next copied on write,
   /// which the generation tells; never to be written through.
   const std::byte* page_for_read(std::uint64_t address);
-  /// The same for writing: the page becomes private and is marked dirty.
-  std::byte* page_for_write(std::uint64_t address);
-  /// Changes whenever a page pointer given out before may be stale (a copy on write replaced a page that was readable).
-  std::uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
+  /// The same for writing: the page becomes private and is marked dirty. `replaced` is set to true where that made a
+  /// copy: what page_for_read() gave out for it before is stale, in every hart.
+  std::byte* page_for_write(std::uint64_t address, bool& replaced);
 
   /// Copies out of or into guest memory; false, with nothing done, when the range is not all RAM.
   [[nodiscard]] bool read(std::uint64_t address, void* out, std::uint64_t length);
@@ -133,6 +153,10 @@ class GuestMemory {
   using WriteObserver = std::function<std::unique_lock<std::mutex>(std::uint64_t address, std::uint64_t length)>;
   void set_write_observer(WriteObserver before) { observer_ = std::move(before); }
 
+  /// Told of each page (its address) that one of these functions replaced by a copy of its own, before the bytes in it
+  /// change.
+  void set_replacement_observer(std::function<void(std::uint64_t address)> after) { replaced_ = std::move(after); }
+
   /// Says that the page holds code that somebody keeps a translation of. The first write to it takes the mark away and
   /// puts the page among the written ones; whoever marks makes sure that no page pointer for writing is in use.
   void mark_code(std::uint64_t address);
@@ -142,9 +166,12 @@ class GuestMemory {
   /// The pages that lost their mark since the last call.
   std::vector<std::uint64_t> take_written_code();
 
-  /// An independent copy as of now: this machine's private layer is frozen and shared, both get a new empty one. The
-  /// machine must not be running.
-  std::unique_ptr<GuestMemory> fork();
+  /// The memory as of now: what it wrote is shared from now on, and copied when it writes again. Costs what was written
+  /// since the last time, divided by some hundred, whatever the size. The machine must not be running.
+  MemoryImage freeze();
+  /// Takes over the content of an image of the same size; what was not frozen is gone. Pages that hold code and may
+  /// have other bytes now count as written. The machine must not be running, and nothing pinned.
+  void adopt(const MemoryImage& image);
 
   /// XXH3 of all bytes in address order: equal contents give equal hashes, however they are layered.
   std::uint64_t hash();
@@ -156,6 +183,7 @@ class GuestMemory {
  private:
   friend class PinnedSpans;
   GuestMemory(std::uint64_t base, std::uint64_t size, std::shared_ptr<Layer> layer);
+  std::byte* own(std::uint64_t address);
   template <typename F>
   void for_each_part(std::uint64_t address, std::uint64_t length, F&& part);
   bool contains(std::span<const GuestSpan> spans) const;
@@ -171,14 +199,15 @@ class GuestMemory {
   std::uint64_t base_, size_;
   std::mutex lock_;  // guards the private layer's growth
   std::shared_ptr<Layer> private_;
-  std::byte* free_ = nullptr;  // the rest of the newest segment
-  std::uint64_t free_bytes_ = 0;
+  std::shared_ptr<Segment> open_;  // that frames are taken from, and how many bytes of it are
+  std::uint64_t open_used_ = 0;
+  std::vector<std::shared_ptr<Segment>> spare_;  // nobody has frames in them any more
   std::vector<std::atomic<std::uint64_t>> dirty_, code_;
   std::vector<std::uint64_t> written_code_;
   std::atomic<bool> any_written_code_ = false;
-  std::atomic<std::uint64_t> generation_ = 0;
   std::unordered_set<const PinnedSpans*> pinned_;  // guarded by lock_
   WriteObserver observer_;
+  std::function<void(std::uint64_t)> replaced_;
 };
 
 }  // namespace doppel

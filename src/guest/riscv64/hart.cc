@@ -103,6 +103,22 @@ void Hart::forbid_stores(std::uint64_t physical_page) {
   views_.for_each([&](auto& view) { view.tlb.forbid_stores(physical_page); });
 }
 
+void Hart::forget_page(std::uint64_t physical_page) {
+  tlb_changes_++;
+  views_.for_each([&](auto& view) { view.tlb.forget_page(physical_page); });
+}
+
+/// A page for this hart to write to. If that is a copy, no hart reads what it was copied from any more.
+std::byte* Hart::own_page(std::uint64_t physical) {
+  bool replaced = false;
+  auto* page = memory_.page_for_write(physical, replaced);
+  if (replaced)
+    environment_.exclusive(*this, [&] {
+      for (const auto& hart : environment_.harts()) hart->forget_page(physical & ~page_mask);
+    });
+  return page;
+}
+
 std::uint64_t Hart::steps() const { return state_.steps + (slice_ - budget_) - ahead_; }
 
 Hart::Stop Hart::run(std::uint64_t instructions) {

@@ -146,6 +146,8 @@ class Hart {
   void flush_space(std::uint64_t asid, const std::uint64_t* address);
   void flush_instructions();
   void forbid_stores(std::uint64_t physical_page);
+  /// A copy has taken the page's place. Likewise.
+  void forget_page(std::uint64_t physical_page);
 
   // ---- What an executor needs (translated.cc). ----
   /// Executes by `executor`, which must outlive the hart's runs, from now on; null is the interpreter.
@@ -341,7 +343,8 @@ class Hart {
     counters_.device_accesses++;
     ahead_ = block_->count - std::uint64_t(&op - block_->ops);
   }
-  bool leave_behind(const Op& op);
+  bool leave(const Op& op, bool behind);
+  std::byte* own_page(std::uint64_t physical);
   bool left_behind_ = false;  // that is why an instruction ended its block
   bool store_across(const Op& op, std::uint64_t address, unsigned size, std::uint64_t value);
   void store_part(std::uint64_t physical, const void* bytes, unsigned size);

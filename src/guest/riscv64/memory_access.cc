@@ -28,8 +28,10 @@ bool Hart::locate(const Op& op, std::uint64_t address, unsigned size, Access acc
 
 bool Hart::load_slow(const Op& op, std::uint64_t address, unsigned size, std::uint64_t& value) {
   if ((address & page_mask) + size > page_size) return load_across(op, address, size, value);
+  const auto changes = tlb_changes_;
   std::uint64_t physical;
   if (!locate(op, address, size, Access::load, physical)) return false;
+  if (changes != tlb_changes_) return leave(op, false);
   if (memory_.contains(physical, size)) {
     const auto* host = memory_.page_for_read(physical) + (physical & page_mask);
     value = 0;
@@ -44,10 +46,12 @@ bool Hart::load_slow(const Op& op, std::uint64_t address, unsigned size, std::ui
 }
 
 bool Hart::load_across(const Op& op, std::uint64_t address, unsigned size, std::uint64_t& value) {
+  const auto changes = tlb_changes_;
   const auto first = unsigned(page_size - (address & page_mask));
   std::uint64_t low, high;
   if (!locate(op, address, first, Access::load, low) || !locate(op, address + first, size - first, Access::load, high))
     return false;
+  if (changes != tlb_changes_) return leave(op, false);
   value = 0;
   auto* bytes = reinterpret_cast<std::byte*>(&value);
   if (!memory_.contains(low, first)) return raise(op, Cause::load_access_fault, address);
@@ -59,9 +63,8 @@ bool Hart::load_across(const Op& op, std::uint64_t address, unsigned size, std::
 
 /// Stores inside one page of RAM, telling the reservations if the page is watched.
 void Hart::store_part(std::uint64_t physical, const void* bytes, unsigned size) {
-  const auto write = [&] {
-    racing_copy(memory_.page_for_write(physical) + (physical & page_mask), static_cast<const std::byte*>(bytes), size);
-  };
+  auto* host = own_page(physical) + (physical & page_mask);
+  const auto write = [&] { racing_copy(host, static_cast<const std::byte*>(bytes), size); };
   if (reservations_.watched(physical & ~page_mask))
     reservations_.store(config_.id, physical, size, write);
   else
@@ -70,29 +73,32 @@ void Hart::store_part(std::uint64_t physical, const void* bytes, unsigned size) 
 
 bool Hart::store_slow(const Op& op, std::uint64_t address, unsigned size, std::uint64_t value) {
   if ((address & page_mask) + size > page_size) return store_across(op, address, size, value);
+  const auto changes = tlb_changes_;
   std::uint64_t physical;
   if (!locate(op, address, size, Access::store, physical)) return false;
   if (memory_.contains(physical, size)) {
     store_part(physical, &value, size);
-    return true;
+    return changes == tlb_changes_ || leave(op, true);
   }
   begin_device_access(op);
   const bool done = aligned(address, size) && door_.mmio_write(physical, size, value);
   ahead_ = 0;
   if (!done) return raise(op, Cause::store_access_fault, address);
-  return !attention_.load(std::memory_order_relaxed) || leave_behind(op);
+  // What a store made a device ask for is seen to at once, whatever blocks the executor makes of the code around it:
+  // else a run by the instruction clock would depend on the executor.
+  return !attention_.load(std::memory_order_relaxed) || leave(op, true);
 }
 
-/// What a store made a device ask for is seen to at once, whatever blocks the executor makes of the code around it:
-/// else a run by the instruction clock would depend on the executor.
-bool Hart::leave_behind(const Op& op) {
-  budget_ += block_->count - std::uint64_t(&op - block_->ops) - 1;
+/// Ends the block in front of the instruction or behind it, as where it has looked up pages that have been replaced.
+bool Hart::leave(const Op& op, bool behind) {
+  budget_ += block_->count - std::uint64_t(&op - block_->ops) - behind;
   left_behind_ = true;
-  state_.pc = pc_of(op) + op.length;
+  state_.pc = pc_of(op) + (behind ? op.length : 0);
   return false;
 }
 
 bool Hart::store_across(const Op& op, std::uint64_t address, unsigned size, std::uint64_t value) {
+  const auto changes = tlb_changes_;
   const auto first = unsigned(page_size - (address & page_mask));
   std::uint64_t low, high;
   // Both pages are checked before a byte changes, so that a fault leaves nothing half done.
@@ -104,7 +110,7 @@ bool Hart::store_across(const Op& op, std::uint64_t address, unsigned size, std:
   const auto* bytes = reinterpret_cast<const std::byte*>(&value);
   store_part(low, bytes, first);
   store_part(high, bytes + first, size - first);
-  return true;
+  return changes == tlb_changes_ || leave(op, true);
 }
 
 Hart::AtomicPlace Hart::locate_atomic(const Op& op, std::uint64_t address, unsigned size, Access access) {
@@ -127,7 +133,7 @@ Hart::AtomicPlace Hart::locate_atomic(const Op& op, std::uint64_t address, unsig
   const auto offset = place.physical & page_mask;
   place.watched = reservations_.watched(place.physical & ~page_mask);
   place.host = access == Access::load ? const_cast<std::byte*>(memory_.page_for_read(place.physical)) + offset
-                                      : memory_.page_for_write(place.physical) + offset;
+                                      : own_page(place.physical) + offset;
   return place;
 }
 
@@ -142,6 +148,7 @@ void Hart::reserve_watched(const AtomicPlace& place, const std::function<void()>
 }
 
 bool Hart::zero_block(const Op& op, std::uint64_t address) {
+  const auto changes = tlb_changes_;
   // A fault reports the address as rs1 has it, not the block's (Unprivileged ISA 19.5.4).
   std::uint64_t physical;
   if (!locate(op, address, 1, Access::store, physical)) return false;
@@ -151,7 +158,7 @@ bool Hart::zero_block(const Op& op, std::uint64_t address) {
     return raise(op, Cause::store_access_fault, address);
   static constexpr std::byte zeros[cache_block_bytes] = {};
   store_part(block, zeros, cache_block_bytes);
-  return true;
+  return changes == tlb_changes_ || leave(op, true);
 }
 
 bool Hart::manage_block(const Op& op, std::uint64_t address) {

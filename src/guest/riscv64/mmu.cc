@@ -112,7 +112,7 @@ bool Hart::translate(std::uint64_t address, Access access, Privilege privilege, 
 bool Hart::update_entry(std::uint64_t entry_address, std::uint64_t entry, Access access, bool& retry) {
   const auto wanted = entry | pte::a | (access == Access::store ? pte::d : 0);
   if (!pmp_allows(entry_address, 8, Access::store, Privilege::supervisor)) return false;
-  auto* cell = reinterpret_cast<std::uint64_t*>(memory_.page_for_write(entry_address) + (entry_address & page_mask));
+  auto* cell = reinterpret_cast<std::uint64_t*>(own_page(entry_address) + (entry_address & page_mask));
   const auto exchange = [&] {
     retry = !__atomic_compare_exchange_n(cell, &entry, wanted, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
   };
@@ -179,7 +179,7 @@ std::byte* Hart::fill_tlb(std::uint64_t address, Access access, const Translatio
   const auto allowed =
       pmp_permissions(physical, page_size, privilege);  // 0 when the page is not all alike: then it is not cached
   const bool store = access == Access::store && translation.store && (allowed & 2) && !reservations_.watched(physical);
-  auto* host = store ? memory_.page_for_write(physical) : const_cast<std::byte*>(memory_.page_for_read(physical));
+  auto* host = store ? own_page(physical) : const_cast<std::byte*>(memory_.page_for_read(physical));
   auto& tlb = access == Access::fetch ? *fetch_ : *data_;
   tlb.note(address, unsigned(translation.leaf_bits));
   auto& entry = tlb.at(address);

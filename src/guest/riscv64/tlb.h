@@ -47,7 +47,14 @@ struct Tlb {
       if (page(entry[n]) != none && (page(entry[n]) ^ address) >> (physical[n] & page_mask) == 0) entry[n] = {};
     });
   }
-  /// Drops the right to store without asking, everywhere or for one guest-physical page.
+  /// Drops all that is mapped to a guest-physical page.
+  void forget_page(std::uint64_t page_address) {
+    if (filter.empty()) return;
+    filled.for_each([&](std::size_t n) {
+      if ((physical[n] & ~page_mask) == page_address) entry[n] = {};
+    });
+  }
+  /// Drops the right to store without asking, for one guest-physical page.
   void forbid_stores(std::uint64_t page_address) {
     if (filter.empty()) return;
     filled.for_each([&](std::size_t n) {

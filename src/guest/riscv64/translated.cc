@@ -120,8 +120,9 @@ void Hart::interpret_block() {
 
 bool Hart::step(std::uint32_t bits) {
   const auto unretired = state_.unretired;
+  left_behind_ = false;
   run_block(*known_block(bits), state_.pc);
-  return state_.unretired == unretired && !attention();
+  return state_.unretired == unretired && !left_behind_ && !attention();
 }
 
 std::uint64_t Hart::page_fetched_from(std::uint64_t address) {
@@ -205,11 +206,13 @@ bool Hart::refill() {
   const auto address = execution_.address;
   const auto site = ir::Site::unpack(execution_.site);
   const auto access = site.sign ? Access::store : Access::load;
+  const auto changes = tlb_changes_;
   Translation translation;
   Cause fault;
   if (!translate(address, access, data_privilege(), translation, fault, false)) return false;
   if (!memory_.contains(translation.physical & ~page_mask, page_size)) return false;
   fill_tlb(address, access, translation, data_privilege());
+  if (changes != tlb_changes_) return false;  // other windows of the path may be of what has been replaced
   const auto& entry = data_->at(address);
   return (site.sign ? entry.store : entry.load) == (address & ~page_mask);
 }

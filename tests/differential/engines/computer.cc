@@ -25,6 +25,9 @@ Computer::Computer(Way way, const EngineKind& engine, std::size_t code_bytes)
   if (!memory) std::abort();
   memory_ = std::move(*memory);
   memory_->set_write_observer([this](U64 address, U64 length) { return reservations_.device_store(address, length); });
+  memory_->set_replacement_observer([this](U64 page) {
+    for (auto& hart : harts_) hart->forget_page(page);
+  });
   for (unsigned id = 0; id < harts_of(way); id++) {
     const HartConfig config{.id = id,
                             .max_paging = Paging::sv57,
@@ -51,6 +54,15 @@ void Computer::load(const Image& image) {
     hart->restore();
   }
   memory_->clear_dirty();
+  freeze();
+}
+
+/// As when the machine is forked, which must not be seen: pages are copied when they are written to, under code that has
+/// looked them up. What the others are compared with is not.
+void Computer::freeze() {
+  if (!executing_) return;
+  memory_->freeze();
+  for (auto& hart : harts_) hart->flush_translations();
 }
 
 Computer::Ran Computer::run(unsigned id, U64 steps) {
@@ -72,6 +84,7 @@ void Computer::apply_delayed(unsigned id) {
 }
 
 void Computer::apply(const Stop& stop) {
+  freeze();
   if (harts_[stop.hart]->state().waiting && !finished(stop.hart)) wake_waiting(stop.hart);
   switch (stop.event) {
     case Stop::Event::none:

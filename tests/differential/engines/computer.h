@@ -72,6 +72,7 @@ class Computer : public riscv64::HartEnvironment, public MmioDoor {
 
  private:
   void note(U64 value);
+  void freeze();
   void wake_waiting(unsigned hart);
   void apply_delayed(unsigned hart);
 

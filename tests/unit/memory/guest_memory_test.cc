@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <mutex>
+#include <random>
 #include <string>
 #include <thread>
 
@@ -56,9 +57,9 @@ TEST(GuestMemory, RefusesSizesThatAreNoPages) {
 TEST(GuestMemory, ForksAreIndependent) {
   auto parent = make();
   ASSERT_TRUE(parent->write(base, "parent", 6));
-  auto child = parent->fork();
+  auto child = GuestMemory::create(parent->freeze());
   ASSERT_TRUE(child->write(base, "child!", 6));
-  auto grandchild = child->fork();
+  auto grandchild = GuestMemory::create(child->freeze());
   ASSERT_TRUE(parent->write(base + page_size, "later", 5));
   EXPECT_EQ(text_at(*parent, base, 6), "parent");
   EXPECT_EQ(text_at(*child, base, 6), "child!");
@@ -72,7 +73,7 @@ TEST(GuestMemory, ForksAreIndependent) {
 // Forks cost what they change, not what they are.
 TEST(GuestMemory, AForkHoldsOnlyWhatItWrote) {
   auto parent = make();
-  auto child = parent->fork();
+  auto child = GuestMemory::create(parent->freeze());
   EXPECT_EQ(child->private_pages(), 0u);
   ASSERT_TRUE(child->fill(base + 100, 7, 1));
   ASSERT_TRUE(child->fill(base + 200, 7, 1));
@@ -83,7 +84,7 @@ TEST(GuestMemory, HashDependsOnContentsOnly) {
   auto a = make();
   auto b = make();
   ASSERT_TRUE(a->write(base + 5000, "same", 4));
-  auto forked = b->fork();
+  auto forked = GuestMemory::create(b->freeze());
   ASSERT_TRUE(forked->write(base + 5000, "same", 4));
   EXPECT_EQ(a->hash(), forked->hash());
   EXPECT_NE(a->hash(), b->hash());
@@ -95,18 +96,115 @@ TEST(GuestMemory, TellsWhichPagesAreDirty) {
   EXPECT_EQ(memory->dirty_pages(), (std::vector<std::uint64_t>{base + page_size, base + 2 * page_size}));
   memory->clear_dirty();
   EXPECT_TRUE(memory->dirty_pages().empty());
-  memory->page_for_write(base + 3 * page_size);
+  bool replaced = false;
+  memory->page_for_write(base + 3 * page_size, replaced);
   EXPECT_EQ(memory->dirty_pages(), (std::vector<std::uint64_t>{base + 3 * page_size}));
 }
 
 // Whoever holds a page pointer must be able to tell that a copy on write replaced the page.
-TEST(GuestMemory, GenerationTellsOfReplacedPages) {
-  auto parent = make();
-  auto child = parent->fork();
-  const auto before = child->generation();
-  const auto* shared = child->page_for_read(base);
-  EXPECT_NE(child->page_for_write(base), shared);
-  EXPECT_NE(child->generation(), before);
+TEST(GuestMemory, TellsOfReplacedPages) {
+  auto memory = make();
+  bool replaced = false;
+  memory->page_for_write(base, replaced);
+  EXPECT_FALSE(replaced) << "it has been its own from the begin";
+  memory->freeze();
+  const auto* shared = memory->page_for_read(base);
+  auto* own = memory->page_for_write(base, replaced);
+  EXPECT_TRUE(replaced);
+  EXPECT_NE(own, shared);
+  replaced = false;
+  EXPECT_EQ(memory->page_for_write(base + 8, replaced), own);
+  EXPECT_FALSE(replaced);
+}
+
+// The CPUs must hear of it too where a device writes, before the bytes change.
+TEST(GuestMemory, ObserverSeesWhatDevicesReplace) {
+  auto memory = make();
+  ASSERT_TRUE(memory->fill(base, 'a', 3 * page_size));
+  memory->freeze();
+  std::vector<std::uint64_t> seen;
+  memory->set_replacement_observer([&](std::uint64_t address) {
+    seen.push_back(address);
+    EXPECT_EQ(text_at(*memory, address, 1), "a");
+  });
+  ASSERT_TRUE(memory->fill(base + page_size - 1, 'b', 2));
+  EXPECT_EQ(seen, (std::vector<std::uint64_t>{base, base + page_size}));
+  ASSERT_TRUE(memory->write(base + 8, "c", 1));
+  EXPECT_EQ(seen.size(), 2u);
+  PinnedSpans pinned;
+  std::vector<iovec> pieces;
+  const std::vector<GuestSpan> spans = {{base + 2 * page_size, 8}};
+  ASSERT_TRUE(memory->pin(spans, pinned, pieces));
+  EXPECT_EQ(seen.size(), 3u);
+}
+
+// A chain of forks, each of which writes a little, is no deeper to look through than a few layers; none may lose what
+// any of them wrote last.
+TEST(GuestMemory, DeepForksAreFlat) {
+  auto memory = make(64 * page_size);
+  std::mt19937 random(3);
+  std::vector<MemoryImage> images;
+  std::vector<std::uint32_t> expected(64);
+  for (std::uint32_t n = 1; n <= 1000; n++) {
+    for (unsigned writes = random() % 4; writes > 0; writes--) {
+      const auto page = random() % 64;
+      expected[page] = n;
+      ASSERT_TRUE(memory->write(base + page * page_size, &n, sizeof n));
+    }
+    const auto image = memory->freeze();
+    unsigned layers = 0;
+    for (const auto* layer = image.top.get(); layer; layer = layer->parent.get()) layers++;
+    EXPECT_LE(layers, 10u);
+    memory = GuestMemory::create(image);
+    for (unsigned page = 0; page < 64; page++) {
+      std::uint32_t value;
+      ASSERT_TRUE(memory->read(base + page * page_size, &value, sizeof value));
+      ASSERT_EQ(value, expected[page]) << "page " << page << " of fork " << n;
+    }
+  }
+}
+
+TEST(GuestMemory, WhatDidNotChangeIsFrozenOnce) {
+  auto memory = make();
+  const auto first = memory->freeze(), second = memory->freeze();
+  EXPECT_EQ(first.top, second.top);
+}
+
+// One machine after the other in the same place: what the last one wrote is gone, what it shared is not.
+TEST(GuestMemory, TakesOverImages) {
+  auto memory = make();
+  ASSERT_TRUE(memory->fill(base, 'a', 2 * page_size));
+  const auto image = memory->freeze();
+  for (unsigned round = 0; round < 200; round++) {
+    ASSERT_TRUE(memory->fill(base, 'b', page_size));
+    memory->adopt(image);
+    EXPECT_EQ(text_at(*memory, base, 1), "a");
+    EXPECT_TRUE(memory->dirty_pages().empty());
+    EXPECT_EQ(memory->private_pages(), 0u);
+  }
+  ASSERT_TRUE(memory->fill(base, 'c', 1));
+  const auto other = memory->freeze();
+  ASSERT_TRUE(memory->fill(base + 1, 'd', 1));
+  memory->adopt(image);
+  ASSERT_TRUE(memory->fill(base, 'e', 3));
+  memory->adopt(other);
+  EXPECT_EQ(text_at(*memory, base, 3), "caa");
+}
+
+// Code that was translated from a page holds for another machine where that has the same page.
+TEST(GuestMemory, TellsWhichCodeMayBeAnother) {
+  auto memory = make();
+  ASSERT_TRUE(memory->fill(base, 'a', 4 * page_size));
+  const auto image = memory->freeze();
+  for (unsigned page = 0; page < 4; page++) memory->mark_code(base + page * page_size);
+  ASSERT_TRUE(memory->fill(base + page_size, 'b', 1));
+  EXPECT_EQ(memory->take_written_code(), std::vector<std::uint64_t>{base + page_size});
+  memory->mark_code(base + page_size);
+  memory->adopt(image);
+  EXPECT_TRUE(memory->any_written_code());
+  EXPECT_EQ(memory->take_written_code(), std::vector<std::uint64_t>{base + page_size});
+  EXPECT_TRUE(memory->holds_code(base));
+  EXPECT_FALSE(memory->holds_code(base + page_size));
 }
 
 // Devices' writes must be able to break a hart's load reservation.
@@ -158,9 +256,9 @@ TEST(GuestMemory, AForkLeavesPinnedPagesToTheParent) {
   ASSERT_TRUE(memory->pin(spans, pinned, pieces));
   ASSERT_TRUE(memory->pin(spans, again, others));
   put(pieces, 'b');
-  const auto first = memory->fork();
+  const auto first = GuestMemory::create(memory->freeze());
   put(pieces, 'c');
-  const auto second = memory->fork();
+  const auto second = GuestMemory::create(memory->freeze());
   put(pieces, 'd');
   EXPECT_EQ(text_at(*memory, base + 100, 1), "d");
   EXPECT_EQ(text_at(*first, base + 100, 1), "b");
@@ -168,7 +266,7 @@ TEST(GuestMemory, AForkLeavesPinnedPagesToTheParent) {
   EXPECT_EQ(text_at(*second, base + 100 + 2 * page_size - 1, 2), "ca");
   pinned.release();
   again.release();
-  const auto third = memory->fork();
+  const auto third = GuestMemory::create(memory->freeze());
   ASSERT_TRUE(memory->fill(base, 'e', page_size));
   EXPECT_EQ(text_at(*third, base + 100, 1), "d");
   EXPECT_EQ(text_at(*third, base + 99, 1), "a");

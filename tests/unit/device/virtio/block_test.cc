@@ -335,7 +335,7 @@ TEST_F(VirtioBlockTest, WhatIsReadDuringAForkReachesTheParentOnly) {
   disk->bytes[0] = std::byte{'r'};
   const std::uint64_t data = ram_base + (32 << 20);
   const auto sent = request(IN, 0, 512, data);
-  const auto child = rig.memory->fork();
+  const auto child = GuestMemory::create(rig.memory->freeze());
   EXPECT_EQ(finished(sent), OK);
   EXPECT_EQ(driver().text(data, 1), "r");
   char byte;

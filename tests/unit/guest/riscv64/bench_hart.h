@@ -116,11 +116,17 @@ class Bench : public HartEnvironment, public MmioDoor {
 
   void put(U64 address, const Program& program) { poke_bytes(address, program.data(), program.size() * 4); }
   void poke_bytes(U64 address, const void* bytes, U64 length) {
+    bool replaced = false;
     for (U64 done = 0; done < length; done++)
-      std::memcpy(memory_->page_for_write(address + done) + ((address + done) & page_mask),
+      std::memcpy(memory_->page_for_write(address + done, replaced) + ((address + done) & page_mask),
                   static_cast<const char*>(bytes) + done, 1);
   }
   void poke(U64 address, U64 value, unsigned size = 8) { poke_bytes(address, &value, size); }
+  /// What was written is shared from now on, as when a machine is forked.
+  void freeze() {
+    memory_->freeze();
+    for (auto& hart : harts_) hart->flush_translations();
+  }
   U64 peek(U64 address, unsigned size = 8) {
     U64 value = 0;
     for (unsigned n = 0; n < size; n++)
