@@ -1,5 +1,7 @@
 #include "machine/bus.h"
 
+#include <mutex>
+
 namespace doppel {
 
 const Bus::Window* Bus::find(std::uint64_t address, unsigned size) const {

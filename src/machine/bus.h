@@ -1,10 +1,10 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
-#include <mutex>
 #include <vector>
 
 #include "device/device.h"
+#include "machine/device_lock.h"
 #include "memory/mmio.h"
 
 namespace doppel {
@@ -12,7 +12,7 @@ namespace doppel {
 /// The physical address space beside RAM: which device answers where. Takes the device lock for each access.
 class Bus final : public MmioDoor {
  public:
-  explicit Bus(std::recursive_mutex& device_lock) : lock_(device_lock) {}
+  explicit Bus(DeviceLock& device_lock) : lock_(device_lock) {}
 
   /// `size` bytes at `base`; the part behind the device's own window reads as zero and ignores writes. Before the first
   /// access.
@@ -26,7 +26,7 @@ class Bus final : public MmioDoor {
     Device* device;
   };
   const Window* find(std::uint64_t address, unsigned size) const;
-  std::recursive_mutex& lock_;
+  DeviceLock& lock_;
   std::vector<Window> windows_;
 };
 

@@ -98,6 +98,12 @@ Result<void> Computer::load_files() {
   return {};
 }
 
+/// The guest's time by the host's counter, from when the input says that it began.
+void Computer::begin_host_clock() {
+  if (!input_->deterministic() && HostClock::usable())
+    host_clock_.emplace([start = input_->start_ns()] { return HostClock::sample_host(start); }, ns_per_tick);
+}
+
 Result<void> Computer::make_board() {
   auto memory = GuestMemory::create(dram_base, config_.memory);
   if (!memory) return memory.failure();
@@ -106,8 +112,7 @@ Result<void> Computer::make_board() {
   if (!loop) return loop.failure();
   loop_ = std::move(*loop);
   input_ = std::make_unique<Input>(config_.clock, *loop_, lock_);
-  if (!input_->deterministic() && HostClock::usable())
-    host_clock_.emplace([start = input_->start_ns()] { return HostClock::sample_host(start); }, ns_per_tick);
+  begin_host_clock();
   auto console = Console::open(config_.console, *loop_);
   if (!console) return console.failure();
   console_ = std::move(*console);
@@ -154,7 +159,7 @@ Result<void> Computer::make_board() {
 Result<void> Computer::make_harts() {
   machine_mode_ =
       boots_in_machine_mode({.kernel = kernel_ ? &*kernel_ : nullptr, .firmware = firmware_ ? &*firmware_ : nullptr});
-  bus_ = std::make_unique<Bus>(lock_);
+  bus_ = std::make_unique<Bus>(hart_lock_);
   reservations_ = std::make_unique<riscv64::ReservationTable>(config_.cpus);
   memory_->set_write_observer(
       [this](std::uint64_t address, std::uint64_t length) { return reservations_->device_store(address, length); });
@@ -195,6 +200,12 @@ Result<void> Computer::make_harts() {
     hooks.quantum = 5'000;  // the guest waits for us to see what it writes
   }
   scheduler_ = std::make_unique<Scheduler>(harts_, *input_, std::move(hooks));
+  hart_lock_.wait = [this](std::recursive_mutex& mutex) { scheduler_->lock(mutex); };
+  memory_->set_replacement_observer([this](std::uint64_t page) {
+    scheduler_->exclusive([&] {
+      for (const auto& hart : harts_) hart->forget_page(page);
+    });
+  });
   sbi_ = std::make_unique<Sbi>(Sbi::Host{
       .memory = *memory_,
       .harts = harts_,
@@ -206,7 +217,7 @@ Result<void> Computer::make_harts() {
           },
       .write =
           [this](std::span<const std::byte> text) {
-            std::lock_guard guard(lock_);
+            std::lock_guard guard(hart_lock_);
             print_to_console(text);
           },
       .read = [this](std::span<std::byte> out) { return read_typed(out); },

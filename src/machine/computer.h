@@ -32,6 +32,11 @@ class Computer final : public Machine,
   ~Computer() override;
 
   Result<MachineOutcome> run() override;
+  void pause() override;
+  void resume() override;
+  void pause_when(std::int64_t guest_ns, std::function<void()> then) override;
+  Result<MachineImage> capture() override;
+  Result<void> take_over(const MachineImage& image) override;
   void power_off() override { finish({End::Kind::off, 0}); }
   MachineStatistics statistics() override;
   const std::vector<std::byte>& device_tree() const override { return device_tree_; }
@@ -57,6 +62,14 @@ class Computer final : public Machine,
   Result<void> write_signature();
   void print_to_console(std::span<const std::byte> text) { console_->write(text); }
   void poll_htif();
+
+  // computer_image.cc
+  std::string shape() const;
+  template <typename F>
+  Result<void> for_each_record(F&& one);
+  void save_keys(Writer& out) const;
+  Result<void> restore_keys(Reader& in);
+  void begin_host_clock();
 
   // What is typed on the console, on its way to whichever device the guest reads.
   std::size_t typed(std::span<const std::byte> keys);
@@ -84,6 +97,7 @@ class Computer final : public Machine,
 
   MachineConfig config_;
   std::recursive_mutex lock_;  // the device lock
+  DeviceLock hart_lock_{lock_};
   std::unique_ptr<EventLoop> loop_;
   std::unique_ptr<Input> input_;
   std::optional<HostClock> host_clock_;  // with the host's clock and a counter that is one

@@ -93,7 +93,7 @@ void Computer::pump_typed() {
 }
 
 std::size_t Computer::read_typed(std::span<std::byte> out) {
-  std::lock_guard guard(lock_);
+  std::lock_guard guard(hart_lock_);
   const auto count = std::min(out.size(), typed_.size());
   std::copy_n(typed_.begin(), count, out.begin());
   typed_.erase(typed_.begin(), typed_.begin() + std::ptrdiff_t(count));
@@ -102,7 +102,7 @@ std::size_t Computer::read_typed(std::span<std::byte> out) {
 }
 
 void Computer::poll_htif() {
-  std::lock_guard guard(lock_);
+  std::lock_guard guard(hart_lock_);
   if (!htif_) return;
   if (const auto code = htif_->poll(*memory_)) finish({End::Kind::off, int(std::min<std::uint64_t>(*code, 255))});
 }

@@ -82,6 +82,29 @@ std::int64_t Input::now_ns() const {
   return deterministic() ? virtual_now_.load(std::memory_order_relaxed) : monotonic_ns() - start_;
 }
 
+void Input::save(Writer& out) const {
+  out.put(std::uint64_t(kind_));
+  out.put(now_ns());
+  out.put(seed_);
+}
+
+Result<void> Input::restore(Reader& in) {
+  const auto kind = in.get<std::uint64_t>();
+  const auto now = in.get<std::int64_t>();
+  const auto seed = in.get<std::uint64_t>();
+  constexpr std::int64_t most = 1LL << 60;  // 36 years
+  if (!in.ok() || now < 0 || now > most) return error("the saved time is damaged");
+  if (kind != std::uint64_t(kind_)) return error("the machine that was saved has another --clock");
+  seed_ = seed;
+  if (deterministic()) {
+    virtual_now_ = now;
+  } else {
+    start_ = monotonic_ns() - now;
+    wall_start_ = wall_clock_ns() - now;
+  }
+  return {};
+}
+
 void Input::entropy(std::span<std::byte> out) {
   if (!deterministic()) {
     for (std::size_t done = 0; done < out.size();) {

@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 
+#include "base/archive.h"
 #include "base/event_loop.h"
 #include "network/network.h"
 #include "storage/async_disk.h"
@@ -51,6 +52,11 @@ class Input {
   std::unique_ptr<AsyncDisk> open(std::unique_ptr<Disk> disk);
   /// A network whose frames come through this door.
   std::unique_ptr<Network> wrap(std::unique_ptr<Network> network);
+
+  /// Guest time as it is, for a copy of the machine to go on from: its monotonic clock stands still meanwhile, its wall
+  /// clock is what the host's is then, or by the instruction clock goes on.
+  void save(Writer& out) const;
+  Result<void> restore(Reader& in);
 
   // For the deterministic scheduler, between quanta, without the device lock.
   /// Guest time is now `ns`: runs what is due, in order.

@@ -2,6 +2,7 @@
 // A whole computer: the RISC-V board with its harts, memory and devices, and what runs it.
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -13,6 +14,7 @@
 #include "engine/engine.h"
 #include "engine/translation_reports.h"
 #include "guest/riscv64/hart.h"
+#include "machine/image.h"
 #include "machine/input.h"
 #include "network/network.h"
 #include "storage/disk.h"
@@ -70,6 +72,17 @@ class Machine {
 
   /// Enters the sandbox (unless the config says no) and runs the guest to its end. Once.
   virtual Result<MachineOutcome> run() = 0;
+  /// No hart executes from when pause() comes back until resume(). Any thread but a hart's.
+  virtual void pause() = 0;
+  virtual void resume() = 0;
+  /// Pauses when guest time reaches `guest_ns` nanoseconds since the machine was made; `then` is called on a thread of
+  /// the machine's, which must not wait for anything.
+  virtual void pause_when(std::int64_t guest_ns, std::function<void()> then) = 0;
+  /// The machine as it is, to go on from in others like it; while it is paused. Its disks are not in it.
+  virtual Result<MachineImage> capture() = 0;
+  /// Becomes what was captured from a machine with the same configuration; before run(), or paused. Hostile bytes are
+  /// an error: the machine cannot be run then.
+  virtual Result<void> take_over(const MachineImage& image) = 0;
   /// Ends a run() under way as if the power went off. Any thread.
   virtual void power_off() = 0;
   /// After run().

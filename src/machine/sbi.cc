@@ -41,6 +41,24 @@ void Sbi::reset(unsigned boot_hart) {
   states_[boot_hart] = HartState::started;
 }
 
+void Sbi::save(Writer& out) {
+  std::lock_guard guard(lock_);
+  for (const auto state : states_) out.put(std::uint64_t(state));
+}
+
+Result<void> Sbi::restore(Reader& in) {
+  std::vector<HartState> states(states_.size());
+  bool sound = true;
+  for (auto& state : states) {
+    state = HartState(in.get<std::uint64_t>());
+    sound = sound && (state == HartState::started || state == HartState::stopped || state == HartState::suspended);
+  }
+  if (!in.ok() || !sound) return error("the saved states of the SBI's harts are damaged");
+  std::lock_guard guard(lock_);
+  states_ = std::move(states);
+  return {};
+}
+
 void Sbi::call(Hart& hart) {
   const auto* a = &hart.state().x[10];
   const auto* extension = find(a[7]);

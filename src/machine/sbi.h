@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "base/archive.h"
 #include "guest/riscv64/hart.h"
 #include "machine/scheduler.h"
 #include "memory/guest_memory.h"
@@ -33,6 +34,8 @@ class Sbi {
   static void enter_supervisor(Hart& hart, std::uint64_t pc, std::uint64_t a1);
   /// Before the first hart runs, and at each reboot: only `boot_hart` is started.
   void reset(unsigned boot_hart);
+  void save(Writer& out);
+  Result<void> restore(Reader& in);
 
   /// Serves the call in the hart's registers. The hart is inside run(); its pc is already behind the ECALL.
   void call(Hart& hart);

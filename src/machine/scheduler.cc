@@ -14,6 +14,8 @@ constexpr std::int64_t ns_per_step = 10;
 
 }  // namespace
 
+thread_local Scheduler::Slot* Scheduler::running_here = nullptr;
+
 Scheduler::Scheduler(std::span<const std::unique_ptr<Hart>> harts, Input& input, Hooks hooks)
     : harts_(harts), input_(input), hooks_(std::move(hooks)), slots_(harts.size()) {
   for (const auto& hart : harts) slots_[hart->id()].hart = hart.get();
@@ -82,6 +84,7 @@ void Scheduler::wake(Hart& hart) {
 void Scheduler::halt() {
   std::lock_guard guard(lock_);
   halted_ = true;
+  if (input_.deterministic()) return;  // between quanta, or it would not be as if nobody had halted it
   for (auto& slot : slots_)
     if (slot.state == State::running) slot.hart->stop();
 }
@@ -98,25 +101,78 @@ void Scheduler::resume() {
   work_.notify_all();
 }
 
-void Scheduler::exclusive(Hart& hart, const std::function<void()>& action) {
+void Scheduler::save(Writer& out) const {
+  std::lock_guard guard(lock_);
+  out.put(quantum_ns_);
+  out.put(turn_);
+  for (const auto& slot : slots_) {
+    out.put(std::uint64_t(slot.state));
+    out.put<std::uint64_t>(slot.woken);
+    out.put(slot.deadline_ns);
+  }
+}
+
+Result<void> Scheduler::restore(Reader& in) {
+  const auto quantum = in.get<std::int64_t>();
+  const auto turn = in.get<std::uint64_t>();
+  auto slots = slots_;
+  bool sound = quantum >= 0;
+  for (auto& slot : slots) {
+    slot.state = State(in.get<std::uint64_t>());
+    slot.woken = in.get<std::uint64_t>() != 0;
+    slot.deadline_ns = in.get<std::int64_t>();
+    slot.park = false;
+    sound = sound && (slot.state == State::parked || slot.state == State::ready || slot.state == State::waiting);
+  }
+  if (!in.ok() || !sound) return error("the saved record of which harts run is damaged");
+  std::lock_guard guard(lock_);
+  ready_.clear();
+  const auto now = monotonic_ns();
+  for (std::size_t n = 0; n < slots_.size(); n++) {
+    slots_[n] = slots[n];
+    slots_[n].waiting_since = now;
+    if (slots_[n].state == State::ready) ready_.push_back(&slots_[n]);
+  }
+  quantum_ns_ = quantum;
+  turn_ = turn % slots_.size();
+  return {};
+}
+
+void Scheduler::stop_others(const Slot* self, const std::function<void()>& action) {
   std::unique_lock guard(lock_);
-  const auto let_other_go = [&] {
-    running_--;
+  const unsigned own = self ? 1 : 0;
+  while (exclusive_) {
+    running_ -= own;
     settled_.notify_all();
     settled_.wait(guard, [&] { return !exclusive_; });
-    running_++;
-  };
-  while (exclusive_) let_other_go();
+    running_ += own;
+  }
   exclusive_ = true;
   for (auto& slot : slots_)
-    if (slot.state == State::running && slot.hart != &hart) slot.hart->ask_attention();
-  settled_.wait(guard, [&] { return running_ == 1; });
+    if (slot.state == State::running && &slot != self) slot.hart->ask_attention();
+  settled_.wait(guard, [&] { return running_ == own; });
   guard.unlock();
   action();
   guard.lock();
   exclusive_ = false;
   settled_.notify_all();
   work_.notify_all();
+}
+
+void Scheduler::lock(std::recursive_mutex& mutex) {
+  if (mutex.try_lock()) return;
+  auto* slot = running_here;
+  if (!slot) return mutex.lock();
+  {
+    std::lock_guard guard(lock_);
+    running_--;
+    settled_.notify_all();
+  }
+  mutex.lock();
+  std::unique_lock guard(lock_);
+  // Whoever acts now does not need the mutex: it would not have got it.
+  settled_.wait(guard, [&] { return !exclusive_; });
+  running_++;
 }
 
 void Scheduler::safepoint() {
@@ -134,8 +190,10 @@ void Scheduler::run_slot(std::unique_lock<std::mutex>& guard, Slot& slot, std::u
   slot.woken = false;
   running_++;
   guard.unlock();
+  running_here = &slot;
   const auto stop = slot.hart->run(instructions);
   if (hooks_.between) hooks_.between();
+  running_here = nullptr;
   const auto timer = slot.hart->next_timer();
   guard.lock();
   running_--;
@@ -192,25 +250,25 @@ void Scheduler::work() {
 void Scheduler::work_deterministically() {
   pthread_setname_np(pthread_self(), "harts");
   std::unique_lock guard(lock_);
-  std::size_t turn = 0;
   while (!quit_) {
     if (halted_) {
       work_.wait(guard);
       continue;
     }
     guard.unlock();
-    input_.advance_to(quantum_ns_);  // events may wake harts
+    input_.advance_to(quantum_ns_);  // events may wake harts, or halt
     guard.lock();
+    if (halted_) continue;
     wake_due();
     // Round robin by number, whatever order they became ready in.
     Slot* slot = nullptr;
     for (std::size_t i = 0; i < slots_.size() && !slot; i++) {
-      auto& candidate = slots_[(turn + i) % slots_.size()];
+      auto& candidate = slots_[(turn_ + i) % slots_.size()];
       if (candidate.state == State::ready) slot = &candidate;
     }
     ready_.clear();
     if (slot) {
-      turn = slot->hart->id() + 1;
+      turn_ = (slot->hart->id() + 1) % slots_.size();
       quantum_hart_ = slot->hart;
       quantum_steps_ = slot->hart->steps();
       run_slot(guard, *slot, deterministic_quantum);

@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/archive.h"
 #include "guest/riscv64/hart.h"
 #include "machine/input.h"
 
@@ -45,9 +46,17 @@ class Scheduler {
   void wait_halted();
   void resume();
 
+  /// Which harts run, and by the instruction clock whose turn it is. Halted.
+  void save(Writer& out) const;
+  Result<void> restore(Reader& in);
+
   /// See riscv64::HartEnvironment.
-  void exclusive(Hart& hart, const std::function<void()>& action);
+  void exclusive(Hart& hart, const std::function<void()>& action) { stop_others(&slot_of(hart), action); }
   void safepoint();
+  /// The same for any thread, also one that holds a lock that harts take by lock().
+  void exclusive(const std::function<void()>& action) { stop_others(running_here, action); }
+  /// Locks as a running hart does, if this thread runs one: it does not execute while it waits.
+  void lock(std::recursive_mutex& mutex);
 
   /// Guest time of the deterministic clock; called on the worker's thread, by what a hart does or by events.
   std::int64_t deterministic_now_ns() const;
@@ -63,6 +72,7 @@ class Scheduler {
     std::int64_t deadline_ns = INT64_MAX;  // waiting: Input time of its timer
     std::int64_t waiting_since = 0;
   };
+  void stop_others(const Slot* self, const std::function<void()>& action);
   void work();
   void work_deterministically();
   void run_slot(std::unique_lock<std::mutex>& guard, Slot& slot, std::uint64_t instructions);
@@ -72,6 +82,7 @@ class Scheduler {
   std::int64_t earliest_deadline() const;
   Slot& slot_of(const Hart& hart) { return slots_[hart.id()]; }
 
+  static thread_local Slot* running_here;  // whose hart this thread runs
   std::span<const std::unique_ptr<Hart>> harts_;
   Input& input_;
   Hooks hooks_;
@@ -88,6 +99,7 @@ class Scheduler {
   // Deterministic: guest time when the running hart's quantum began, and its steps then.
   std::int64_t quantum_ns_ = 0;
   std::uint64_t quantum_steps_ = 0;
+  std::uint64_t turn_ = 0;              // the hart that comes next if it is ready
   const Hart* quantum_hart_ = nullptr;  // null between quanta
 };
 

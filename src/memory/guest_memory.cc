@@ -184,6 +184,12 @@ void GuestMemory::for_each_part(std::uint64_t address, std::uint64_t length, F&&
   }
 }
 
+/// Whoever is told of replaced pages may wait for harts, and these for the observer's lock: so before that is taken.
+void GuestMemory::own_all(std::uint64_t address, std::uint64_t length) {
+  if (!private_->parent) return;
+  for_each_part(address, length, [&](std::uint64_t at, std::uint64_t, std::uint64_t) { own(at); });
+}
+
 bool GuestMemory::read(std::uint64_t address, void* out, std::uint64_t length) {
   if (!contains(address, length)) return false;
   auto* to = static_cast<std::byte*>(out);
@@ -196,6 +202,7 @@ bool GuestMemory::read(std::uint64_t address, void* out, std::uint64_t length) {
 
 bool GuestMemory::write(std::uint64_t address, const void* data, std::uint64_t length) {
   if (!contains(address, length)) return false;
+  own_all(address, length);
   const auto guard = tell_observer(address, length);
   const auto* from = static_cast<const std::byte*>(data);
   for_each_part(address, length, [&](std::uint64_t at, std::uint64_t offset, std::uint64_t bytes) {
@@ -207,6 +214,7 @@ bool GuestMemory::write(std::uint64_t address, const void* data, std::uint64_t l
 
 bool GuestMemory::fill(std::uint64_t address, std::uint8_t value, std::uint64_t length) {
   if (!contains(address, length)) return false;
+  own_all(address, length);
   const auto guard = tell_observer(address, length);
   for_each_part(address, length, [&](std::uint64_t at, std::uint64_t offset, std::uint64_t bytes) {
     racing_fill(own(at) + offset, value, bytes);
@@ -244,6 +252,7 @@ void PinnedSpans::release() {
 
 void GuestMemory::unpin(const PinnedSpans& pinned) {
   for (const auto& span : pinned.spans_) {
+    own_all(span.address, span.length);
     const auto guard = tell_observer(span.address, span.length);
     // Again, for the page may have been cleaned, or translated from, while it was written.
     for_each_part(span.address, span.length, [&](std::uint64_t at, std::uint64_t, std::uint64_t) { own(at); });

@@ -184,6 +184,7 @@ class GuestMemory {
   friend class PinnedSpans;
   GuestMemory(std::uint64_t base, std::uint64_t size, std::shared_ptr<Layer> layer);
   std::byte* own(std::uint64_t address);
+  void own_all(std::uint64_t address, std::uint64_t length);
   template <typename F>
   void for_each_part(std::uint64_t address, std::uint64_t length, F&& part);
   bool contains(std::span<const GuestSpan> spans) const;

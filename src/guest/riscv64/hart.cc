@@ -103,6 +103,11 @@ void Hart::forbid_stores(std::uint64_t physical_page) {
   views_.for_each([&](auto& view) { view.tlb.forbid_stores(physical_page); });
 }
 
+void Hart::forbid_stores() {
+  tlb_changes_++;
+  views_.for_each([](auto& view) { view.tlb.forbid_stores(); });
+}
+
 void Hart::forget_page(std::uint64_t physical_page) {
   tlb_changes_++;
   views_.for_each([&](auto& view) { view.tlb.forget_page(physical_page); });

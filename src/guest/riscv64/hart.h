@@ -8,6 +8,8 @@
 #include <span>
 #include <utility>
 
+#include "base/archive.h"
+#include "base/result.h"
 #include "guest/riscv64/address_view.h"
 #include "guest/riscv64/block.h"
 #include "guest/riscv64/hart_state.h"
@@ -129,6 +131,10 @@ class Hart {
   const HartState& state() const { return state_; }
   /// Forgets all that is derived from state(), memory and mappings; call after changing state() by hand.
   void restore();
+  /// The whole hart but its wires, which devices drive when they are restored. The hart does not run.
+  void save(Writer& out) const;
+  /// Reads hostile bytes; a failure leaves the hart as it is. Harts of one machine are restored after its memory.
+  Result<void> restore(Reader& in);
   /// Instructions executed since reset, those that trapped included; for the hart itself, up to the end of the running
   /// block, or to the instruction that accesses a device.
   /// This, not what retired, is the time of a machine that runs by `--clock instructions`.
@@ -146,6 +152,8 @@ class Hart {
   void flush_space(std::uint64_t asid, const std::uint64_t* address);
   void flush_instructions();
   void forbid_stores(std::uint64_t physical_page);
+  /// All of memory is shared from now on. Likewise.
+  void forbid_stores();
   /// A copy has taken the page's place. Likewise.
   void forget_page(std::uint64_t physical_page);
 
@@ -302,6 +310,7 @@ class Hart {
   bool fetch_fault(Cause cause, std::uint64_t at, std::uint64_t pc);
   void begin_site(const ir::Site& site);
   bool slow_load(const ir::Site& site);
+  bool finish_load();
   bool slow_store(const ir::Site& site);
   void merge_float_flags();
   bool rounds_inline() const { return state_.frm < host_rounding_modes; }

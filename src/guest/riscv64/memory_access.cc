@@ -86,7 +86,7 @@ bool Hart::store_slow(const Op& op, std::uint64_t address, unsigned size, std::u
   if (!done) return raise(op, Cause::store_access_fault, address);
   // What a store made a device ask for is seen to at once, whatever blocks the executor makes of the code around it:
   // else a run by the instruction clock would depend on the executor.
-  return !attention_.load(std::memory_order_relaxed) || leave(op, true);
+  return (!attention_.load(std::memory_order_relaxed) && changes == tlb_changes_) || leave(op, true);
 }
 
 /// Ends the block in front of the instruction or behind it, as where it has looked up pages that have been replaced.

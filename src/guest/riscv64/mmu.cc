@@ -190,7 +190,7 @@ std::byte* Hart::fill_tlb(std::uint64_t address, Access access, const Translatio
   tlb.physical_at(address) = physical | translation.leaf_bits;
   if (!translation.global) (access == Access::fetch ? *code_view_ : *data_view_).only_global = false;
   if (translation.load && (allowed & 1)) entry.load = page;
-  if (store) entry.store = page;
+  if (store) tlb.permit_store(address);
   if (translation.fetch && (allowed & 4)) entry.fetch = page;
   return host;
 }

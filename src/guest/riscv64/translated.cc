@@ -187,11 +187,32 @@ bool Hart::slow_access() {
 }
 
 bool Hart::slow_load(const ir::Site& site) {
+  const auto changes = tlb_changes_;
   std::uint64_t value = 0;
   const bool done = load_slow(site_op_, execution_.address, site.size, value);
   const auto unused = 64 - 8 * site.size;
   execution_.value = site.sign ? std::uint64_t(std::int64_t(value << unused) >> unused) : value << unused >> unused;
-  return done;
+  return done && (changes == tlb_changes_ || finish_load());
+}
+
+/// A device was read from, and meanwhile pages were replaced that the block has looked up: ends it behind the load.
+bool Hart::finish_load() {
+  const auto pc = pc_of(site_op_);
+  std::uint32_t bits = 0;
+  for (std::uint64_t done = 0; done < site_op_.length; done += 2) {
+    const auto page = page_fetched_from(pc + done);
+    if (page == 0) return true;  // unmapped meanwhile, without a fence: it may see the old pages
+    racing_copy(reinterpret_cast<std::byte*>(&bits) + done, memory_.page_for_read(page) + ((pc + done) & page_mask), 2);
+  }
+  const auto load = decode(bits);
+  const unsigned boxed = load.op == Opcode::flw ? 32 : load.op == Opcode::flh ? 16 : 0;
+  if (boxed != 0)
+    state_.f[load.rd] = execution_.value | ~0ULL << boxed, dirty_fp();
+  else if (load.op == Opcode::fld)
+    state_.f[load.rd] = execution_.value, dirty_fp();
+  else if (load.rd != 0)
+    state_.x[load.rd] = execution_.value;
+  return leave(site_op_, true);
 }
 
 bool Hart::slow_store(const ir::Site& site) {

@@ -57,12 +57,12 @@ void Computer::load(const Image& image) {
   freeze();
 }
 
-/// As when the machine is forked, which must not be seen: pages are copied when they are written to, under code that has
-/// looked them up. What the others are compared with is not.
+/// As when the machine is forked, which must not be seen: pages are copied when they are written to, under code that
+/// has looked them up. What the others are compared with is not.
 void Computer::freeze() {
   if (!executing_) return;
   memory_->freeze();
-  for (auto& hart : harts_) hart->flush_translations();
+  for (auto& hart : harts_) hart->forbid_stores();
 }
 
 Computer::Ran Computer::run(unsigned id, U64 steps) {

@@ -35,7 +35,8 @@ class TheBus : public testing::Test {
     bus_.attach(0x1000'1000, 0x1000, card_);  // 0x200 bytes of registers in a window of 4 KiB
   }
   std::recursive_mutex lock_;
-  Bus bus_{lock_};
+  DeviceLock device_lock_{lock_};
+  Bus bus_{device_lock_};
   Probe uart_{0x100}, card_{0x200};
   std::uint64_t value_ = 77;
 };

@@ -1,0 +1,139 @@
+// A computer as a value and back.
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "machine/computer.h"
+#include "machine/memory_map.h"
+
+namespace doppel {
+namespace {
+
+constexpr std::uint32_t record_version = 1;
+constexpr std::size_t longest_name = 64, longest_record = 64 << 20;
+
+/// Runs `save` for a record of its own, with its name in front.
+template <typename F>
+void put_record(Writer& out, std::string_view name, F&& save) {
+  Writer record;
+  save(record);
+  out.blob(std::as_bytes(std::span(name)));
+  out.put(record_version);
+  out.blob(record.data());
+}
+
+/// Runs `restore` on the next record, which must have this name and be used up.
+template <typename F>
+Result<void> get_record(Reader& in, std::string_view name, F&& restore) {
+  const auto found = in.blob(longest_name);
+  const auto version = in.get<std::uint32_t>();
+  const auto bytes = in.blob(longest_record);
+  if (!in.ok()) return error("the saved machine is cut short where its {} should be", name);
+  if (!std::ranges::equal(found, std::as_bytes(std::span(name))))
+    return error("the saved machine has another record where its {} should be: it is of another kind of machine", name);
+  if (version != record_version)
+    return error("the saved machine's {} has version {}: this Doppel knows version {}", name, version, record_version);
+  Reader record(bytes);
+  if (auto restored = restore(record); !restored) return restored;
+  if (!record.ok() || record.left() != 0) return error("the saved machine's {} is damaged", name);
+  return {};
+}
+
+}  // namespace
+
+/// What must be alike in two machines for one to go on as the other.
+std::string Computer::shape() const {
+  std::vector<std::string_view> devices;
+  for (const auto* device : devices_) devices.push_back(device->name());
+  return fmt::format("riscv64, {} harts, Sv{}, {} bytes at {:#x}, {}, clock {}, {}", config_.cpus, config_.mmu,
+                     config_.memory, dram_base, machine_mode_ ? "firmware in the guest" : "firmware of Doppel",
+                     unsigned(config_.clock), fmt::join(devices, " "));
+}
+
+void Computer::pause() {
+  scheduler_->halt();
+  scheduler_->wait_halted();
+}
+
+void Computer::resume() { scheduler_->resume(); }
+
+void Computer::pause_when(std::int64_t guest_ns, std::function<void()> then) {
+  std::lock_guard guard(lock_);
+  input_->at(guest_ns, [this, then = std::move(then)] {
+    scheduler_->halt();
+    then();
+  });
+}
+
+/// Calls `one(name, save, restore)` for all that a machine is beside its memory, in the order in which it is restored.
+template <typename F>
+Result<void> Computer::for_each_record(F&& one) {
+  const auto both = [&](std::string_view name, auto& part) {
+    return one(name, [&](Writer& out) { part.save(out); }, [&](Reader& in) { return part.restore(in); });
+  };
+  if (auto done = both("time", *input_); !done) return done;
+  for (auto& hart : harts_)
+    if (auto done = both(fmt::format("hart {}", hart->id()), *hart); !done) return done;
+  for (std::size_t n = 0; n < devices_.size(); n++)
+    if (auto done = both(fmt::format("{} {}", n, devices_[n]->name()), *devices_[n]); !done) return done;
+  if (htif_)
+    if (auto done = both("htif", *htif_); !done) return done;
+  if (auto done = both("sbi", *sbi_); !done) return done;
+  if (auto done = one(
+          "keys", [&](Writer& out) { save_keys(out); }, [&](Reader& in) { return restore_keys(in); });
+      !done)
+    return done;
+  return both("scheduler", *scheduler_);
+}
+
+void Computer::save_keys(Writer& out) const {
+  out.put<std::uint64_t>(hvc_in_use_);
+  out.put<std::uint64_t>(typed_.size());
+  for (const auto key : typed_) out.put(key);
+}
+
+Result<void> Computer::restore_keys(Reader& in) {
+  hvc_in_use_ = in.get<std::uint64_t>() != 0;
+  const auto count = in.get<std::uint64_t>();
+  if (!in.ok() || count > max_typed) return error("the saved machine's keys are damaged");
+  typed_.clear();
+  for (std::uint64_t n = 0; n < count; n++) typed_.push_back(in.get<std::byte>());
+  return {};
+}
+
+Result<MachineImage> Computer::capture() {
+  std::lock_guard guard(lock_);
+  MachineImage image;
+  Writer out;
+  const auto kind = shape();
+  out.blob(std::as_bytes(std::span(kind)));
+  const auto done = for_each_record([&](std::string_view name, auto&& save, auto&&) {
+    put_record(out, name, save);
+    return Result<void>();
+  });
+  if (!done) return done.failure();
+  image.state = out.take();
+  image.memory = memory_->freeze();
+  for (const auto& hart : harts_) hart->forbid_stores();
+  return image;
+}
+
+Result<void> Computer::take_over(const MachineImage& image) {
+  std::lock_guard guard(lock_);
+  Reader in(image.state);
+  const auto wanted = in.blob(4096);
+  const std::string found(reinterpret_cast<const char*>(wanted.data()), wanted.size());
+  if (!in.ok()) return error("the saved machine is cut short");
+  if (found != shape())
+    return error("the saved machine is another kind of machine: {}, and this is: {}", found, shape());
+  if (image.memory.base != memory_->base() || image.memory.size != memory_->size())
+    return error("the saved machine's memory of {} bytes does not fit", image.memory.size);
+  memory_->adopt(image.memory);
+  auto done =
+      for_each_record([&](std::string_view name, auto&&, auto&& restore) { return get_record(in, name, restore); });
+  if (done && in.left() != 0) done = error("the saved machine has more in it than this machine is made of");
+  begin_host_clock();
+  return done;
+}
+
+}  // namespace doppel
