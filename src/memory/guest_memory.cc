@@ -90,8 +90,8 @@ std::unique_ptr<GuestMemory> GuestMemory::create(const MemoryImage& image) {
   return std::unique_ptr<GuestMemory>(new GuestMemory(image.base, image.size, std::move(layer)));
 }
 
-const std::byte* GuestMemory::find(std::uint64_t page) const {
-  for (const Layer* layer = private_.get(); layer; layer = layer->parent.get())
+const std::byte* find_page(const Layer* layer, std::uint64_t page) {
+  for (; layer; layer = layer->parent.get())
     if (const auto* bytes = layer->find(page)) return bytes;
   return zero_page;
 }

@@ -81,10 +81,15 @@ class Layer {
   std::uint64_t count_ = 0;
 };
 
+/// The bytes of a page in the uppermost layer that holds it, or zeros.
+const std::byte* find_page(const Layer* layer, std::uint64_t page);
+
 /// A machine's memory as it was at one moment. Never changes, and costs no more to copy than a pointer.
 struct MemoryImage {
   std::uint64_t base = 0, size = 0;  // as GuestMemory has them
   std::shared_ptr<const Layer> top;
+  /// The bytes of a page, by its number from the base.
+  const std::byte* page(std::uint64_t number) const { return find_page(top.get(), number); }
 };
 
 /// A run of guest-physical memory, all RAM at the time it was made; `length` in bytes, never 0.
@@ -193,7 +198,7 @@ class GuestMemory {
   std::shared_ptr<Layer> keep_pinned(const std::shared_ptr<const Layer>& frozen, Layer& ours);
   std::byte* allocate_frame();
   std::uint64_t index(std::uint64_t address) const { return (address - base_) >> page_shift; }
-  const std::byte* find(std::uint64_t page) const;
+  const std::byte* find(std::uint64_t page) const { return find_page(private_.get(), page); }
   void mark_dirty(std::uint64_t page);
   void code_written(std::uint64_t page);
 

@@ -224,6 +224,25 @@ TEST_P(Images, ThatAreDamagedAreErrors) {
   ASSERT_TRUE(machine->take_over(image));
 }
 
+// And what they make of a machine runs, or does not, without harm to anybody else.
+TEST_P(Images, ThatAreDamagedAndTakenRun) {
+  use_kernel(busy());
+  const auto image = captured_at(whole / 2);
+  std::mt19937 random(6);
+  unsigned ran = 0;
+  for (unsigned round = 0; round < 60; round++) {
+    auto damaged = image;
+    for (unsigned changes = 1 + random() % 6; changes > 0; changes--)
+      damaged.state[random() % damaged.state.size()] = std::byte(random());
+    const auto machine = make("damaged");
+    if (!machine->take_over(damaged)) continue;
+    ran++;
+    machine->pause_when(whole, [&] { machine->power_off(); });
+    static_cast<void>(machine->run());
+  }
+  EXPECT_GT(ran, 10u);
+}
+
 INSTANTIATE_TEST_SUITE_P(Engines, Images,
                          testing::Values(EngineKind::interpreter, EngineKind::fast, EngineKind::optimizing),
                          [](const auto& param) {
