@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <new>
 
 #include "memory/racing_copy.h"
 
@@ -36,17 +37,24 @@ Result<std::shared_ptr<Segment>> Segment::create(std::uint64_t bytes) {
 
 Segment::~Segment() { munmap(data_, size_); }
 
-Layer::Layer(std::uint64_t pages, std::byte* flat)
-    : pages_(pages), flat_(flat), chunks_(flat ? 0 : (pages + chunk_pages - 1) / chunk_pages) {}
+Layer::Layer(std::uint64_t pages, std::byte* flat) : pages_(pages), flat_(flat) {
+  if (flat) return;
+  const auto chunks = (pages + chunk_pages - 1) / chunk_pages;
+  chunks_.reset(static_cast<std::atomic<Chunk*>*>(std::calloc(chunks, sizeof(std::atomic<Chunk*>))));
+  if (!chunks_) throw std::bad_alloc();
+}
 
 Layer::~Layer() {
-  for (auto& chunk : chunks_) delete chunk.load(std::memory_order_relaxed);
+  for (const auto number : present_) delete chunks_[number].load(std::memory_order_relaxed);
 }
 
 bool Layer::put(std::uint64_t page, std::byte* bytes) {
   auto& slot = chunks_[page / chunk_pages];
   auto* chunk = slot.load(std::memory_order_relaxed);
-  if (!chunk) slot.store(chunk = new Chunk, std::memory_order_release);
+  if (!chunk) {
+    present_.push_back(std::uint32_t(page / chunk_pages));
+    slot.store(chunk = new Chunk, std::memory_order_release);
+  }
   const bool added = !chunk->page[page % chunk_pages].exchange(bytes, std::memory_order_release);
   count_ += added;
   return added;

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -37,11 +38,11 @@ class Segment {
   std::uint64_t size_;
 };
 
-/// One layer: for each page that it holds, where its bytes are. Sparse, by chunks of 512 pages (2 MiB of guest memory),
-/// or flat: all pages in address order in one segment, which is how the bottom layer of every machine begins.
+/// One layer: for each page that it holds, where its bytes are. Sparse, by chunks of 64 pages (256 KiB of guest
+/// memory), or flat: all pages in address order in one segment, which is how the bottom layer of every machine begins.
 class Layer {
  public:
-  static constexpr std::uint64_t chunk_pages = 512;
+  static constexpr std::uint64_t chunk_pages = 64;
   explicit Layer(std::uint64_t pages, std::byte* flat = nullptr);
   ~Layer();
   Layer(const Layer&) = delete;
@@ -55,16 +56,14 @@ class Layer {
   bool put(std::uint64_t page, std::byte* bytes);
   std::uint64_t pages() const { return pages_; }
   std::uint64_t count() const { return flat_ ? pages_ : count_; }
-  /// Calls `f(page, bytes)` for each page that the layer holds, in ascending order.
+  /// Calls `f(page, bytes)` for each page that the layer holds, in any order. While nobody puts.
   template <typename F>
   void for_each(F&& f) const {
-    for (std::uint64_t page = 0; page < pages_;) {
-      if (!flat_ && !chunks_[page / chunk_pages].load(std::memory_order_acquire)) {
-        page = (page / chunk_pages + 1) * chunk_pages;
-        continue;
-      }
-      if (auto* bytes = find(page)) f(page, bytes);
-      page++;
+    for (std::uint64_t page = 0; flat_ && page < pages_; page++) f(page, flat_ + (page << page_shift));
+    for (const auto number : present_) {
+      const auto* chunk = chunks_[number].load(std::memory_order_relaxed);
+      for (std::uint64_t n = 0; n < chunk_pages; n++)
+        if (auto* bytes = chunk->page[n].load(std::memory_order_relaxed)) f(number * chunk_pages + n, bytes);
     }
   }
 
@@ -77,7 +76,12 @@ class Layer {
   };
   std::uint64_t pages_;
   std::byte* flat_;
-  std::vector<std::atomic<Chunk*>> chunks_;
+  struct Freed {
+    void operator()(std::atomic<Chunk*>* chunks) const { std::free(chunks); }
+  };
+  // Zeros of the allocator, which of a large memory's table only what is used becomes resident.
+  std::unique_ptr<std::atomic<Chunk*>[], Freed> chunks_;
+  std::vector<std::uint32_t> present_;  // numbers of chunks
   std::uint64_t count_ = 0;
 };
 
