@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 
 #include "unit/machine/hart_rig.h"
 
@@ -53,6 +54,42 @@ TEST(Scheduler, RunsBusyHartsInParallel) {
   }
   rig.run();
   EXPECT_TRUE(eventually([&] { return rig.word(2) && rig.word(3); }));
+}
+
+// A device that replaces a page of the machine's memory has all harts stand still, while it holds the lock that some of
+// them wait for.
+TEST(Scheduler, HartsThatWaitForALockStandStill) {
+  std::recursive_mutex devices;
+  Scheduler* scheduler = nullptr;
+  std::atomic<unsigned> calls = 0;
+  HartRig rig({.harts = 3, .supervisor_call = [&](riscv64::Hart&) {
+                 scheduler->lock(devices);
+                 calls++;
+                 devices.unlock();
+               }});
+  scheduler = &rig.scheduler();
+  for (unsigned id = 0; id < 3; id++) {
+    Program p(dram_base + 0x1000 * (id + 1));
+    p.li(s0, HartRig::at(id));
+    p.li(s1, 0);
+    const auto again = p.here();
+    for (int n = 0; n < 20; n++) p.addi(s1, s1, 1), p.sd(s1, s0);
+    p.ecall();
+    p.jump(again);
+    rig.start(id, p, Privilege::supervisor);
+  }
+  rig.run();
+  for (unsigned round = 0; round < 300; round++) {
+    const auto seen = calls.load();
+    ASSERT_TRUE(eventually([&] { return calls > seen; }));
+    std::lock_guard guard(devices);
+    rig.scheduler().exclusive([&] {
+      std::array<std::uint64_t, 3> before;
+      for (unsigned id = 0; id < 3; id++) before[id] = rig.word(id);
+      for (unsigned look = 0; look < 100; look++)
+        for (unsigned id = 0; id < 3; id++) ASSERT_EQ(rig.word(id), before[id]);
+    });
+  }
 }
 
 // 32 CPUs on a laptop: none may starve.
