@@ -77,8 +77,10 @@ class Images : public testing::TestWithParam<EngineKind> {
       changed.notify_all();
     });
     std::thread keeper([&] {
-      std::unique_lock guard(lock);
-      if (!changed.wait_for(guard, std::chrono::seconds(30), [&] { return paused; })) return machine->power_off();
+      {
+        std::unique_lock guard(lock);
+        if (!changed.wait_for(guard, std::chrono::seconds(30), [&] { return paused; })) return machine->power_off();
+      }
       machine->pause();
       at_pause(*machine);
       machine->resume();
