@@ -55,15 +55,11 @@ void put_page(std::vector<std::byte>& out, const Words& now, const Words& before
   put_number(out, 0), put_number(out, 0);
 }
 
-/// The layers that only one of them lies on, and the pages in those.
+/// The pages in layers that only one of them has.
 std::vector<std::uint64_t> pages_apart(const MemoryImage& image, const MemoryImage& base) {
-  std::vector<const Layer*> ours, theirs;
-  for (const auto* layer = image.top.get(); layer; layer = layer->parent.get()) ours.push_back(layer);
-  for (const auto* layer = base.top.get(); layer; layer = layer->parent.get()) theirs.push_back(layer);
-  while (!ours.empty() && !theirs.empty() && ours.back() == theirs.back()) ours.pop_back(), theirs.pop_back();
   std::vector<std::uint64_t> pages;
-  for (const auto* list : {&ours, &theirs})
-    for (const auto* layer : *list) layer->for_each([&](std::uint64_t page, std::byte*) { pages.push_back(page); });
+  for (const auto* layer : layers_apart(image.top.get(), base.top.get()))
+    layer->for_each([&](std::uint64_t page, std::byte*) { pages.push_back(page); });
   std::ranges::sort(pages);
   pages.erase(std::unique(pages.begin(), pages.end()), pages.end());
   return pages;
@@ -75,16 +71,17 @@ ZSTD_CCtx* compressor() {
   return context.get();
 }
 
+Error damaged() { return error("a saved difference of memory is damaged"); }
+
 Result<std::vector<std::byte>> unpack(std::span<const std::byte> packed) {
   std::uint64_t head;
-  if (!get_number(packed, head) || head >> 1 > most_unpacked) return error("a saved difference of memory is damaged");
+  if (!get_number(packed, head) || head >> 1 > most_unpacked) return damaged();
   if (head & 1) return std::vector(packed.begin(), packed.end());
   // Not before the frame says so too is so much memory given to it.
-  if (ZSTD_getFrameContentSize(packed.data(), packed.size()) != head >> 1)
-    return error("a saved difference of memory is damaged");
+  if (ZSTD_getFrameContentSize(packed.data(), packed.size()) != head >> 1) return damaged();
   std::vector<std::byte> out(head >> 1);
   const auto length = ZSTD_decompress(out.data(), out.size(), packed.data(), packed.size());
-  if (ZSTD_isError(length) || length != out.size()) return error("a saved difference of memory is damaged");
+  if (ZSTD_isError(length) || length != out.size()) return damaged();
   return out;
 }
 
@@ -122,7 +119,6 @@ std::vector<std::byte> pack_difference(const MemoryImage& image, const MemoryIma
 Result<void> apply_difference(std::span<const std::byte> packed, GuestMemory& memory) {
   const auto plain = unpack(packed);
   if (!plain) return plain.failure();
-  const auto damaged = [] { return error("a saved difference of memory is damaged"); };
   const auto pages = memory.size() >> page_shift;
   std::uint64_t page = 0, skipped, count;
   for (std::span<const std::byte> in = *plain; !in.empty(); page++) {

@@ -48,16 +48,14 @@ Layer::~Layer() {
   for (const auto number : present_) delete chunks_[number].load(std::memory_order_relaxed);
 }
 
-bool Layer::put(std::uint64_t page, std::byte* bytes) {
+void Layer::put(std::uint64_t page, std::byte* bytes) {
   auto& slot = chunks_[page / chunk_pages];
   auto* chunk = slot.load(std::memory_order_relaxed);
   if (!chunk) {
     present_.push_back(std::uint32_t(page / chunk_pages));
     slot.store(chunk = new Chunk, std::memory_order_release);
   }
-  const bool added = !chunk->page[page % chunk_pages].exchange(bytes, std::memory_order_release);
-  count_ += added;
-  return added;
+  count_ += !chunk->page[page % chunk_pages].exchange(bytes, std::memory_order_release);
 }
 
 namespace {
@@ -105,6 +103,18 @@ const std::byte* find_page(const Layer* layer, std::uint64_t page) {
 }
 
 const std::byte* GuestMemory::page_for_read(std::uint64_t address) { return find(index(address)); }
+
+std::vector<const Layer*> layers_apart(const Layer* one, const Layer* other) {
+  const auto below = [](const Layer* layer) {
+    std::vector<const Layer*> all;
+    for (; layer; layer = layer->parent.get()) all.push_back(layer);
+    return all;
+  };
+  auto ours = below(one), theirs = below(other);
+  while (!ours.empty() && !theirs.empty() && ours.back() == theirs.back()) ours.pop_back(), theirs.pop_back();
+  ours.insert(ours.end(), theirs.begin(), theirs.end());
+  return ours;
+}
 
 void GuestMemory::mark_dirty(std::uint64_t page) {
   auto& word = dirty_[page / 64];
@@ -318,18 +328,14 @@ void GuestMemory::adopt(const MemoryImage& image) {
   const auto old = std::exchange(private_, nullptr);
   // Frames of what was never frozen are free again.
   const bool unshared = old.use_count() == 1;
-  std::vector<const Layer*> before, now;
-  for (const Layer* layer = old.get(); layer; layer = layer->parent.get()) before.push_back(layer);
-  for (const Layer* layer = image.top.get(); layer; layer = layer->parent.get()) now.push_back(layer);
-  while (!before.empty() && !now.empty() && before.back() == now.back()) before.pop_back(), now.pop_back();
-  for (const auto* list : {&before, &now})
-    for (const auto* layer : *list)
-      layer->for_each([&](std::uint64_t page, std::byte*) {
-        if (code_[page / 64].load(std::memory_order_relaxed) & (1ULL << page % 64)) {
-          code_[page / 64].fetch_and(~(1ULL << page % 64), std::memory_order_relaxed);
-          written_code_.push_back(base_ + (page << page_shift));
-        }
-      });
+  for (const auto* layer : layers_apart(old.get(), image.top.get()))
+    layer->for_each([&](std::uint64_t page, std::byte*) {
+      auto& word = code_[page / 64];
+      const auto bit = 1ULL << page % 64;
+      if (!(word.load(std::memory_order_relaxed) & bit)) return;
+      word.fetch_and(~bit, std::memory_order_relaxed);
+      written_code_.push_back(base_ + (page << page_shift));
+    });
   any_written_code_.store(!written_code_.empty(), std::memory_order_release);
   for (auto& segment : old->segments) {
     const bool open = segment == open_;

@@ -52,8 +52,8 @@ class Layer {
     const auto* chunk = chunks_[page / chunk_pages].load(std::memory_order_acquire);
     return chunk ? chunk->page[page % chunk_pages].load(std::memory_order_acquire) : nullptr;
   }
-  /// One thread at a time. True when the layer did not hold the page.
-  bool put(std::uint64_t page, std::byte* bytes);
+  /// One thread at a time.
+  void put(std::uint64_t page, std::byte* bytes);
   std::uint64_t pages() const { return pages_; }
   std::uint64_t count() const { return flat_ ? pages_ : count_; }
   /// Calls `f(page, bytes)` for each page that the layer holds, in any order. While nobody puts.
@@ -87,6 +87,8 @@ class Layer {
 
 /// The bytes of a page in the uppermost layer that holds it, or zeros.
 const std::byte* find_page(const Layer* layer, std::uint64_t page);
+/// The layers that only one of the two lies on, or is: where memories that have them may differ.
+std::vector<const Layer*> layers_apart(const Layer* one, const Layer* other);
 
 /// A machine's memory as it was at one moment. Never changes, and costs no more to copy than a pointer.
 struct MemoryImage {

@@ -24,7 +24,6 @@ std::optional<Generator::Moving> Generator::moving(Value v) const {
 
 /// Whether the path does nothing in a round but load an element, store it and count: then how.
 void Generator::find_copy_loop(const std::array<Value, max_registers>& at_end) {
-  copy_ = {};
   CopyLoop copy;
   Value branch = no_value;
   for (Value n = 0; n + 1 < list_->size(); n++) {
@@ -49,7 +48,6 @@ void Generator::find_copy_loop(const std::array<Value, max_registers>& at_end) {
   if (copy.store == no_value || branch == no_value || definition(copy.load).type != definition(copy.store).type) return;
   copy.size = std::uint8_t(ir::bytes(definition(copy.load).type));
   // By how much a round moves each register, where it does not leave the element there.
-  copy.steps.fill(0);
   for (unsigned reg = 0; reg < layout_.registers; reg++) {
     if (!written_[reg] || at_end[reg] == header(reg)) continue;
     const auto end = moving(at_end[reg]);

@@ -42,7 +42,6 @@ Result<void> Hart::restore(Reader& in) {
     return error("the saved state of hart {} is damaged", config_.id);
   state_ = state;
   software_ = software;
-  mtimecmp_ = mtimecmp;
   reservations_.cancel(config_.id);
   restore();
   mtimecmp_ = mtimecmp;
