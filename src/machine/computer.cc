@@ -37,12 +37,24 @@ std::uint64_t host_memory() {
 
 }  // namespace
 
-Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) { return Computer::create(config); }
+Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
+  return Computer::create(config, nullptr);
+}
 
-Result<std::unique_ptr<Machine>> Computer::create(const MachineConfig& config) {
+Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config, const MachineImage& image) {
+  return Computer::create(config, &image);
+}
+
+Result<std::unique_ptr<Machine>> Computer::create(const MachineConfig& config, const MachineImage* image) {
   auto computer = std::unique_ptr<Computer>(new Computer(config));
-  for (const auto step : {&Computer::load_files, &Computer::make_board, &Computer::make_virtio, &Computer::reset})
-    if (auto done = (computer.get()->*step)(); !done) return done.failure();
+  auto& c = *computer;
+  if (auto sound = c.check_config(); !sound) return sound.failure();
+  if (auto opened = c.open_signature(); !opened) return opened.failure();
+  if (auto known = image ? c.read_board(*image) : c.load_files(); !known) return known.failure();
+  if (auto memory = c.make_memory(image); !memory) return memory.failure();
+  for (const auto step : {&Computer::make_board, &Computer::make_virtio})
+    if (auto done = (c.*step)(); !done) return done.failure();
+  if (auto begun = image ? c.take_over(*image) : c.reset(); !begun) return begun.failure();
   return std::unique_ptr<Machine>(std::move(computer));
 }
 
@@ -57,15 +69,21 @@ Result<void> Computer::check_config() const {
   if (config_.memory > host_memory())
     return error("{} of memory are more than the {} that this host has: give less --memory",
                  byte_size_text(config_.memory), byte_size_text(host_memory()));
-  if (config_.kernel.empty() && config_.firmware.empty())
-    return error("there is nothing to boot: give an image, --kernel or --firmware");
   if (config_.engine == EngineKind::interpreter && config_.reports.any())
     return error("--perf-map, --jitdump and --dump tell of translated code, and the interpreter makes none");
   return {};
 }
 
+Result<void> Computer::open_signature() {
+  if (config_.signature.empty()) return {};
+  signature_ = FileDescriptor(open(config_.signature.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+  if (!signature_) return error("cannot write the signature to {}: {}", config_.signature, std::strerror(errno));
+  return {};
+}
+
 Result<void> Computer::load_files() {
-  if (auto sound = check_config(); !sound) return sound;
+  if (config_.kernel.empty() && config_.firmware.empty())
+    return error("there is nothing to boot: give an image, --kernel or --firmware");
   const auto load = [&](std::string_view what, const std::string& path) {
     return read_boot_file(what, path, config_.memory);
   };
@@ -91,10 +109,21 @@ Result<void> Computer::load_files() {
     if (!file) return file.failure();
     user_device_tree_ = std::move(*file);
   }
-  if (!config_.signature.empty()) {
-    signature_ = FileDescriptor(open(config_.signature.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
-    if (!signature_) return error("cannot write the signature to {}: {}", config_.signature, std::strerror(errno));
+  board_.machine_mode =
+      boots_in_machine_mode({.kernel = kernel_ ? &*kernel_ : nullptr, .firmware = firmware_ ? &*firmware_ : nullptr});
+  if (kernel_ && kernel_->symbols.tohost && !firmware_) board_.htif = kernel_->symbols;
+  files_loaded_ = true;
+  return {};
+}
+
+Result<void> Computer::make_memory(const MachineImage* image) {
+  if (image) {
+    memory_ = GuestMemory::create(image->memory);
+    return {};
   }
+  auto memory = GuestMemory::create(dram_base, config_.memory);
+  if (!memory) return memory.failure();
+  memory_ = std::move(*memory);
   return {};
 }
 
@@ -105,22 +134,21 @@ void Computer::begin_host_clock() {
 }
 
 Result<void> Computer::make_board() {
-  auto memory = GuestMemory::create(dram_base, config_.memory);
-  if (!memory) return memory.failure();
-  memory_ = std::move(*memory);
   auto loop = EventLoop::create(lock_);
   if (!loop) return loop.failure();
   loop_ = std::move(*loop);
   input_ = std::make_unique<Input>(config_.clock, *loop_, lock_);
   begin_host_clock();
-  auto console = Console::open(config_.console, *loop_);
-  if (!console) return console.failure();
-  console_ = std::move(*console);
+  if (config_.console_output) {
+    console_ = Console::in_process(config_.console_output);
+  } else {
+    auto console = Console::open(config_.console, *loop_);
+    if (!console) return console.failure();
+    console_ = std::move(*console);
+  }
   console_->set_input([this](std::span<const std::byte> keys) { return typed(keys); });
   console_->set_quit([this] { finish({End::Kind::off, 0}); });
-  console_->set_resized([this](std::uint16_t columns, std::uint16_t rows) {
-    input_->deliver([this, columns, rows] { virtio_console_->resize(columns, rows); });
-  });
+  console_->set_resized([this](std::uint16_t columns, std::uint16_t rows) { resize_console(columns, rows); });
   if (auto made = make_harts(); !made) return made;
 
   std::vector<InterruptLine> contexts, software;
@@ -149,7 +177,7 @@ Result<void> Computer::make_board() {
   bus_->attach(rtc_map.base, rtc_map.size, *rtc_);
   bus_->attach(plic_map.base, plic_map.size, *plic_);
   bus_->attach(uart_map.base, uart_map.size, *uart_);
-  if (machine_mode_) {
+  if (board_.machine_mode) {
     devices_.push_back(aclint_.get());
     bus_->attach(clint_map.base, clint_map.size, *aclint_);
   }
@@ -157,8 +185,6 @@ Result<void> Computer::make_board() {
 }
 
 Result<void> Computer::make_harts() {
-  machine_mode_ =
-      boots_in_machine_mode({.kernel = kernel_ ? &*kernel_ : nullptr, .firmware = firmware_ ? &*firmware_ : nullptr});
   bus_ = std::make_unique<Bus>(hart_lock_);
   reservations_ = std::make_unique<riscv64::ReservationTable>(config_.cpus);
   memory_->set_write_observer(
@@ -171,7 +197,7 @@ Result<void> Computer::make_harts() {
     harts_.push_back(
         std::make_unique<riscv64::Hart>(riscv64::HartConfig{.id = id,
                                                             .max_paging = paging,
-                                                            .host_sbi = !machine_mode_,
+                                                            .host_sbi = !board_.machine_mode,
                                                             .harts = config_.cpus,
                                                             .exact_runs = config_.clock == ClockKind::instructions,
                                                             .exact_slices = config_.clock == ClockKind::instructions},
@@ -190,12 +216,12 @@ Result<void> Computer::make_harts() {
     }
     if (auto told = report_translations(*engine_, config_.reports); !told) return told;
   }
-  const bool htif = kernel_ && kernel_->symbols.tohost && !firmware_;
   Scheduler::Hooks hooks{.ticks_to_ns = [this](std::uint64_t ticks) -> std::uint64_t {
     const auto relative = ticks - time_offset_;
     return relative > std::uint64_t(INT64_MAX) / ns_per_tick ? std::uint64_t(INT64_MAX) : relative * ns_per_tick;
   }};
-  if (htif) {
+  if (board_.htif) {
+    make_htif();
     hooks.between = [this] { poll_htif(); };
     hooks.quantum = 5'000;  // the guest waits for us to see what it writes
   }
@@ -225,6 +251,10 @@ Result<void> Computer::make_harts() {
                           const std::function<void()>& action) { scheduler_->exclusive(hart, action); },
   });
   return {};
+}
+
+void Computer::make_htif() {
+  htif_ = std::make_unique<Htif>(*board_.htif, [this](std::span<const std::byte> text) { print_to_console(text); });
 }
 
 Result<void> Computer::attach_virtio(std::unique_ptr<VirtioDevice> device) {
@@ -276,11 +306,13 @@ Result<std::vector<std::byte>> Computer::build_device_tree(std::optional<Address
                            .rng_seed = rng_seed_,
                            .kaslr_seed = kaslr_seed_,
                            .virtio_slots = slots,
-                           .machine_mode = machine_mode_});
+                           .machine_mode = board_.machine_mode});
 }
 
 /// Power on: everything as after a reset, the guest loaded, the first hart ready to run.
 Result<void> Computer::reset() {
+  if (!files_loaded_)
+    if (auto loaded = load_files(); !loaded) return loaded;
   std::lock_guard guard(lock_);
   rng_seed_.resize(64);
   input_->entropy(rng_seed_);
@@ -302,17 +334,18 @@ Result<void> Computer::reset() {
                     *memory_);
   if (!plan) return plan.failure();
   plan_ = *plan;
-  htif_.reset();
-  if (plan_.symbols.tohost && !firmware_)
-    htif_ = std::make_unique<Htif>(plan_.symbols, [this](std::span<const std::byte> text) { print_to_console(text); });
+  if (board_.htif) {
+    board_.htif = plan_.symbols;
+    make_htif();
+  }
   for (const auto& hart : harts_) {
     scheduler_->park(*hart);  // it may have been asleep when another hart asked for the reboot
-    if (!machine_mode_) continue;
+    if (!board_.machine_mode) continue;
     hart->reset(plan_.entry, riscv64::Privilege::machine, hart->id(), plan_.device_tree);
     hart->state().x[12] = plan_.dynamic_info;
     scheduler_->start(*hart);
   }
-  if (!machine_mode_) {
+  if (!board_.machine_mode) {
     sbi_->reset(0);
     Sbi::enter_supervisor(*harts_[0], plan_.entry, plan_.device_tree);
     scheduler_->start(*harts_[0]);

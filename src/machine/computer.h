@@ -28,7 +28,7 @@ class Computer final : public Machine,
                        private InterruptSink,
                        private ConsolePort {
  public:
-  static Result<std::unique_ptr<Machine>> create(const MachineConfig& config);
+  static Result<std::unique_ptr<Machine>> create(const MachineConfig& config, const MachineImage* image);
   ~Computer() override;
 
   Result<MachineOutcome> run() override;
@@ -37,6 +37,8 @@ class Computer final : public Machine,
   void pause_when(std::int64_t guest_ns, std::function<void()> then) override;
   Result<MachineImage> capture() override;
   Result<void> take_over(const MachineImage& image) override;
+  std::size_t type(std::span<const std::byte> keys) override;
+  void resize_console(std::uint16_t columns, std::uint16_t rows) override;
   void power_off() override { finish({End::Kind::off, 0}); }
   MachineStatistics statistics() override;
   const std::vector<std::byte>& device_tree() const override { return device_tree_; }
@@ -46,12 +48,21 @@ class Computer final : public Machine,
     enum class Kind : std::uint8_t { off, reboot } kind;
     int status;
   };
+  /// What the boot files decide about the board, and the kind of its firmware.
+  struct Board {
+    bool machine_mode = false;
+    std::optional<HtifSymbols> htif;
+    bool operator==(const Board&) const = default;
+  };
   explicit Computer(const MachineConfig& config) : config_(config) {}
 
   // computer.cc: making
   Result<void> check_config() const;
+  Result<void> open_signature();
   Result<void> load_files();
+  Result<void> make_memory(const MachineImage* image);
   Result<void> make_board();
+  void make_htif();
   Result<void> make_virtio();
   Result<void> make_harts();
   Result<void> attach_virtio(std::unique_ptr<VirtioDevice> device);
@@ -65,8 +76,11 @@ class Computer final : public Machine,
 
   // computer_image.cc
   std::string shape() const;
+  Result<void> read_board(const MachineImage& image);
   template <typename F>
   Result<void> for_each_record(F&& one);
+  void save_board(Writer& out) const;
+  Result<void> restore_board(Reader& in);
   void save_keys(Writer& out) const;
   Result<void> restore_keys(Reader& in);
   void begin_host_clock();
@@ -121,12 +135,13 @@ class Computer final : public Machine,
   std::unique_ptr<Htif> htif_;
   std::uint64_t rtc_timer_ = 0;
 
+  bool files_loaded_ = false;
   std::optional<LoadedKernel> kernel_, firmware_;
   std::vector<std::byte> initrd_, user_device_tree_, device_tree_, rng_seed_;
   std::uint64_t kaslr_seed_ = 0;
   BootPlan plan_;
   FileDescriptor signature_;
-  bool machine_mode_ = false;
+  Board board_;
   std::atomic<std::uint64_t> time_offset_ = 0;
 
   static constexpr std::size_t max_typed = 4096;

@@ -10,7 +10,7 @@ namespace doppel {
 namespace {
 
 constexpr std::uint32_t record_version = 1;
-constexpr std::size_t longest_name = 64, longest_record = 64 << 20;
+constexpr std::size_t longest_shape = 4096, longest_name = 64, longest_record = 64 << 20;
 
 /// Runs `save` for a record of its own, with its name in front.
 template <typename F>
@@ -46,8 +46,39 @@ std::string Computer::shape() const {
   std::vector<std::string_view> devices;
   for (const auto* device : devices_) devices.push_back(device->name());
   return fmt::format("riscv64, {} harts, Sv{}, {} bytes at {:#x}, {}, clock {}, {}", config_.cpus, config_.mmu,
-                     config_.memory, dram_base, machine_mode_ ? "firmware in the guest" : "firmware of Doppel",
+                     config_.memory, dram_base, board_.machine_mode ? "firmware in the guest" : "firmware of Doppel",
                      unsigned(config_.clock), fmt::join(devices, " "));
+}
+
+void Computer::save_board(Writer& out) const {
+  out.put<std::uint64_t>(board_.machine_mode);
+  out.put<std::uint64_t>(board_.htif.has_value());
+  if (!board_.htif) return;
+  const auto& h = *board_.htif;
+  for (const auto* symbol : {&h.tohost, &h.fromhost, &h.begin_signature, &h.end_signature}) {
+    out.put<std::uint64_t>(symbol->has_value());
+    out.put(symbol->value_or(0));
+  }
+}
+
+Result<void> Computer::restore_board(Reader& in) {
+  board_.machine_mode = in.get<std::uint64_t>() != 0;
+  board_.htif.reset();
+  if (in.get<std::uint64_t>() == 0) return {};
+  auto& h = board_.htif.emplace();
+  for (auto* symbol : {&h.tohost, &h.fromhost, &h.begin_signature, &h.end_signature}) {
+    const bool there = in.get<std::uint64_t>() != 0;
+    const auto address = in.get<std::uint64_t>();
+    if (there) *symbol = address;
+  }
+  return {};
+}
+
+/// What of an image says how the board is to be made that goes on from it.
+Result<void> Computer::read_board(const MachineImage& image) {
+  Reader in(image.state);
+  static_cast<void>(in.blob(longest_shape));
+  return get_record(in, "board", [this](Reader& record) { return restore_board(record); });
 }
 
 void Computer::pause() {
@@ -71,6 +102,13 @@ Result<void> Computer::for_each_record(F&& one) {
   const auto both = [&](std::string_view name, auto& part) {
     return one(name, [&](Writer& out) { part.save(out); }, [&](Reader& in) { return part.restore(in); });
   };
+  const auto restore_same_board = [&](Reader& in) -> Result<void> {
+    const auto made = std::exchange(board_, {});
+    if (auto restored = restore_board(in); !restored) return restored;
+    if (board_ != made) return error("the saved machine has another firmware");
+    return {};
+  };
+  if (auto done = one("board", [&](Writer& out) { save_board(out); }, restore_same_board); !done) return done;
   if (auto done = both("time", *input_); !done) return done;
   for (auto& hart : harts_)
     if (auto done = both(fmt::format("hart {}", hart->id()), *hart); !done) return done;
@@ -121,7 +159,7 @@ Result<MachineImage> Computer::capture() {
 Result<void> Computer::take_over(const MachineImage& image) {
   std::lock_guard guard(lock_);
   Reader in(image.state);
-  const auto wanted = in.blob(4096);
+  const auto wanted = in.blob(longest_shape);
   const std::string found(reinterpret_cast<const char*>(wanted.data()), wanted.size());
   if (!in.ok()) return error("the saved machine is cut short");
   if (found != shape())

@@ -69,6 +69,16 @@ std::size_t Computer::output(std::span<const std::byte> data) {
   return data.size();
 }
 
+std::size_t Computer::type(std::span<const std::byte> keys) {
+  std::lock_guard guard(lock_);
+  return typed(keys);
+}
+
+void Computer::resize_console(std::uint16_t columns, std::uint16_t rows) {
+  std::lock_guard guard(lock_);
+  input_->deliver([this, columns, rows] { virtio_console_->resize(columns, rows); });
+}
+
 std::size_t Computer::typed(std::span<const std::byte> keys) {
   const auto taken = std::min(keys.size(), max_typed - std::min(max_typed, typed_.size()));
   typed_.insert(typed_.end(), keys.begin(), keys.begin() + std::ptrdiff_t(taken));
@@ -137,7 +147,11 @@ Result<int> Computer::serve_ends() {
 
 Result<MachineOutcome> Computer::run() {
   const SandboxOptions confinement{
-      .network = config_.network, .io_uring = !config_.disks.empty(), .socket_directory = console_->socket_directory()};
+      .network = config_.network,
+      .io_uring = !config_.disks.empty(),
+      .socket_directory = console_->socket_directory(),
+      .readable = files_loaded_ ? std::vector<std::string>()
+                                : std::vector{config_.kernel, config_.initrd, config_.firmware, config_.dtb}};
   // Before the threads that serve the guest exist, since each inherits it.
   if (config_.sandbox)
     if (auto files = restrict_files(confinement); !files) return files.failure();
@@ -169,7 +183,7 @@ Result<MachineOutcome> Computer::run() {
 }
 
 Result<void> Computer::write_signature() {
-  const auto text = signature_text(*memory_, plan_.symbols);
+  const auto text = signature_text(*memory_, board_.htif ? *board_.htif : plan_.symbols);
   if (!text) return text.failure();
   for (std::size_t done = 0; done < text->size();) {
     const auto written = ::write(signature_.get(), text->data() + done, text->size() - done);

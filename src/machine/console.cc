@@ -30,6 +30,20 @@ class FileConsole final : public SignalledConsole {
   ConsoleOutput output_;
 };
 
+class InProcessConsole final : public Console {
+ public:
+  explicit InProcessConsole(std::function<void(std::span<const std::byte>)> output) : output_(std::move(output)) {}
+  void write(std::span<const std::byte> data) override { output_(data); }
+  void set_input(Take) override {}
+  void input_room() override {}
+  void set_resized(std::function<void(std::uint16_t, std::uint16_t)>) override {}
+  void set_quit(std::function<void()>) override {}
+  void start() override {}
+
+ private:
+  std::function<void(std::span<const std::byte>)> output_;
+};
+
 Result<std::unique_ptr<Console>> open_silent(EventLoop& loop) {
   auto signals = HostSignals::open(loop, false);
   if (!signals) return signals.failure();
@@ -56,6 +70,10 @@ Result<std::unique_ptr<Console>> Console::open(const std::string& spec, EventLoo
   if (spec == "none") return open_silent(loop);
   if (spec.starts_with(socket_prefix)) return open_socket_console(spec.substr(socket_prefix.size()), loop);
   return open_file(spec, loop);
+}
+
+std::unique_ptr<Console> Console::in_process(std::function<void(std::span<const std::byte>)> output) {
+  return std::make_unique<InProcessConsole>(std::move(output));
 }
 
 void Console::reserve_standard_descriptors() {

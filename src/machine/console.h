@@ -27,6 +27,10 @@ class Console {
   /// output, which is emptied first. A bad one is an error of one sentence. The loop must outlive the console.
   static Result<std::unique_ptr<Console>> open(const std::string& spec, EventLoop& loop);
 
+  /// Gives output to a function in this process, under the device lock. It minds no signals and reads nothing: who has
+  /// it types by Machine::type().
+  static std::unique_ptr<Console> in_process(std::function<void(std::span<const std::byte>)> output);
+
   /// Puts /dev/null in the place of standard input, output and error where they are closed, so that no disk image gets
   /// their numbers and then the guest's output. The first thing in main().
   static void reserve_standard_descriptors();

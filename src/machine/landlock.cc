@@ -84,6 +84,8 @@ Result<bool> apply_landlock(const SandboxOptions& options) {
   const FileDescriptor ruleset(static_cast<int>(syscall(SYS_landlock_create_ruleset, &rules, size, 0)));
   if (!ruleset) return error("cannot restrict the process's files (Landlock: {})", std::strerror(errno));
   if (options.network) allow_resolver(ruleset);
+  for (const auto& file : options.readable)
+    if (!file.empty()) allow(ruleset, file.c_str(), LANDLOCK_ACCESS_FS_READ_FILE);
   const auto& directory = options.socket_directory;
   if (!directory.empty() && !allow(ruleset, directory.c_str(), LANDLOCK_ACCESS_FS_REMOVE_FILE))
     return error("cannot keep {} for the console's socket: {}", directory, std::strerror(errno));

@@ -25,6 +25,7 @@ struct LoadSegment {
 /// Addresses of the symbols that the host-target interface of bare-metal test programs uses.
 struct HtifSymbols {
   std::optional<std::uint64_t> tohost, fromhost, begin_signature, end_signature;
+  bool operator==(const HtifSymbols&) const = default;
 };
 
 enum class KernelKind : std::uint8_t {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -34,6 +35,9 @@ struct MachineConfig {
   bool network = true;
   std::vector<PublishedPort> ports;
   std::string console = "stdio";  // stdio, none, unix:PATH, or a file for the output
+  /// In the place of `console`: gets the guest's output, under the device lock. It must not wait, nor call the machine.
+  /// Signals stay as they are then.
+  std::function<void(std::span<const std::byte>)> console_output;
   ClockKind clock = ClockKind::host;
   EngineKind engine = EngineKind::optimizing;
   std::uint64_t code_cache = 256ULL << 20;  // bytes of translated code that are kept
@@ -68,6 +72,9 @@ class Machine {
  public:
   /// Opens, checks and connects everything and loads the guest; nothing runs yet. Errors are one sentence for the user.
   static Result<std::unique_ptr<Machine>> create(const MachineConfig& config);
+  /// The same as what was captured from a machine with the same configuration. Its kernel and other files are read when
+  /// the guest reboots.
+  static Result<std::unique_ptr<Machine>> create(const MachineConfig& config, const MachineImage& image);
   virtual ~Machine() = default;
 
   /// Enters the sandbox (unless the config says no) and runs the guest to its end. Once.
@@ -83,6 +90,11 @@ class Machine {
   /// Becomes what was captured from a machine with the same configuration; before run(), or paused. Hostile bytes are
   /// an error: the machine cannot be run then.
   virtual Result<void> take_over(const MachineImage& image) = 0;
+  /// Types on the guest's console; how many bytes it took. The others are to be typed again when the guest has read
+  /// some. Any thread.
+  virtual std::size_t type(std::span<const std::byte> keys) = 0;
+  /// The console's size in characters. Any thread.
+  virtual void resize_console(std::uint16_t columns, std::uint16_t rows) = 0;
   /// Ends a run() under way as if the power went off. Any thread.
   virtual void power_off() = 0;
   /// After run().

@@ -182,7 +182,7 @@ Result<void> enter_sandbox(const SandboxOptions& options) {
   allow_memory(filter);
   allow_descriptors(filter);
   allow_own_signals(filter);
-  allow_reading_files(filter, options.network || sanitized);
+  allow_reading_files(filter, options.network || !options.readable.empty() || sanitized);
   options.network ? allow_network(filter) : allow_connected_sockets(filter);
   if (options.threads || sanitized) allow_threads(filter);
   if (sanitized)

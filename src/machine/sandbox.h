@@ -2,6 +2,7 @@
 // The process confines itself before the first guest instruction: whoever breaks out of the guest finds a process that
 // can do nothing but what a running machine does.
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 
@@ -15,6 +16,8 @@ struct SandboxOptions {
   /// The directory where a console's socket is removed at the end (Console::socket_directory()); its clients are
   /// accepted.
   std::string socket_directory = {};
+  /// Files that may still be opened for reading; what is empty or not there is left out.
+  std::vector<std::string> readable = {};
 };
 
 /// Where the kernel has Landlock: from now on the calling thread and the threads that it starts can open no file but
