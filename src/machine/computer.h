@@ -34,12 +34,13 @@ class Computer final : public Machine,
   Result<MachineOutcome> run() override;
   void pause() override;
   void resume() override;
+  void pause_soon() override;
   void pause_when(std::int64_t guest_ns, std::function<void()> then) override;
   Result<MachineImage> capture() override;
   Result<void> take_over(const MachineImage& image) override;
   std::size_t type(std::span<const std::byte> keys) override;
   void resize_console(std::uint16_t columns, std::uint16_t rows) override;
-  void power_off() override { finish({End::Kind::off, 0}); }
+  void power_off() override;
   MachineStatistics statistics() override;
   const std::vector<std::byte>& device_tree() const override { return device_tree_; }
 
@@ -69,6 +70,7 @@ class Computer final : public Machine,
   Result<std::vector<std::byte>> build_device_tree(std::optional<AddressRange> initrd);
   Result<void> reset();
   void finish(End end);
+  bool await_end();
   Result<int> serve_ends();
   Result<void> write_signature();
   void print_to_console(std::span<const std::byte> text) { console_->write(text); }
@@ -80,7 +82,7 @@ class Computer final : public Machine,
   template <typename F>
   Result<void> for_each_record(F&& one);
   void save_board(Writer& out) const;
-  Result<void> restore_board(Reader& in);
+  static Board restore_board(Reader& in);
   void save_keys(Writer& out) const;
   Result<void> restore_keys(Reader& in);
   void begin_host_clock();
@@ -152,6 +154,8 @@ class Computer final : public Machine,
   std::mutex end_lock_;
   std::condition_variable ended_;
   std::optional<End> end_;
+  std::atomic<bool> paused_ = false;
+  bool powered_off_ = false;  // by the machine's owner
   std::int64_t started_ns_ = 0, ran_ns_ = 0;
 };
 

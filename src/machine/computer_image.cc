@@ -61,36 +61,48 @@ void Computer::save_board(Writer& out) const {
   }
 }
 
-Result<void> Computer::restore_board(Reader& in) {
-  board_.machine_mode = in.get<std::uint64_t>() != 0;
-  board_.htif.reset();
-  if (in.get<std::uint64_t>() == 0) return {};
-  auto& h = board_.htif.emplace();
+Computer::Board Computer::restore_board(Reader& in) {
+  Board board;
+  board.machine_mode = in.get<std::uint64_t>() != 0;
+  if (in.get<std::uint64_t>() == 0) return board;
+  auto& h = board.htif.emplace();
   for (auto* symbol : {&h.tohost, &h.fromhost, &h.begin_signature, &h.end_signature}) {
     const bool there = in.get<std::uint64_t>() != 0;
     const auto address = in.get<std::uint64_t>();
     if (there) *symbol = address;
   }
-  return {};
+  return board;
 }
 
 /// What of an image says how the board is to be made that goes on from it.
 Result<void> Computer::read_board(const MachineImage& image) {
   Reader in(image.state);
   static_cast<void>(in.blob(longest_shape));
-  return get_record(in, "board", [this](Reader& record) { return restore_board(record); });
+  return get_record(in, "board", [this](Reader& record) -> Result<void> {
+    board_ = restore_board(record);
+    return {};
+  });
+}
+
+void Computer::pause_soon() {
+  paused_ = true;
+  scheduler_->halt();
 }
 
 void Computer::pause() {
-  scheduler_->halt();
+  pause_soon();
   scheduler_->wait_halted();
 }
 
-void Computer::resume() { scheduler_->resume(); }
+void Computer::resume() {
+  paused_ = false;
+  scheduler_->resume();
+}
 
 void Computer::pause_when(std::int64_t guest_ns, std::function<void()> then) {
   std::lock_guard guard(lock_);
   input_->at(guest_ns, [this, then = std::move(then)] {
+    paused_ = true;
     scheduler_->halt();
     then();
   });
@@ -103,9 +115,7 @@ Result<void> Computer::for_each_record(F&& one) {
     return one(name, [&](Writer& out) { part.save(out); }, [&](Reader& in) { return part.restore(in); });
   };
   const auto restore_same_board = [&](Reader& in) -> Result<void> {
-    const auto made = std::exchange(board_, {});
-    if (auto restored = restore_board(in); !restored) return restored;
-    if (board_ != made) return error("the saved machine has another firmware");
+    if (restore_board(in) != board_) return error("the saved machine has another firmware");
     return {};
   };
   if (auto done = one("board", [&](Writer& out) { save_board(out); }, restore_same_board); !done) return done;
@@ -171,6 +181,8 @@ Result<void> Computer::take_over(const MachineImage& image) {
       for_each_record([&](std::string_view name, auto&&, auto&& restore) { return get_record(in, name, restore); });
   if (done && in.left() != 0) done = error("the saved machine has more in it than this machine is made of");
   begin_host_clock();
+  std::lock_guard ending(end_lock_);
+  end_.reset();
   return done;
 }
 

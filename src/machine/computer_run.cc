@@ -118,31 +118,53 @@ void Computer::poll_htif() {
 }
 
 void Computer::finish(End end) {
+  bool first = false;
   {
     std::lock_guard guard(end_lock_);
+    first = !end_;
     if (!end_ || end.kind == End::Kind::off) end_ = end;
+  }
+  scheduler_->halt();
+  ended_.notify_all();
+  if (first && config_.ended && end.kind == End::Kind::off) config_.ended(end.status);
+}
+
+void Computer::power_off() {
+  {
+    std::lock_guard guard(end_lock_);
+    powered_off_ = true;
+    if (!end_) end_ = End{End::Kind::off, 0};
   }
   scheduler_->halt();
   ended_.notify_all();
 }
 
+/// Waits until something is to be done about the guest's end; whether it is over.
+bool Computer::await_end() {
+  std::unique_lock guard(end_lock_);
+  ended_.wait(guard, [&] { return powered_off_ || (end_ && (end_->kind == End::Kind::reboot || !config_.ended)); });
+  return powered_off_ || !end_ || end_->kind == End::Kind::off;
+}
+
 /// Waits for the guest's end, rebooting as often as it asks to; the exit status.
 Result<int> Computer::serve_ends() {
-  while (true) {
-    {
-      std::unique_lock guard(end_lock_);
-      ended_.wait(guard, [&] { return end_.has_value(); });
-      if (end_->kind == End::Kind::off) return end_->status;
-    }
+  while (!await_end()) {
     scheduler_->wait_halted();
     {
       std::lock_guard guard(end_lock_);
-      if (end_->kind == End::Kind::off) return end_->status;
+      if (powered_off_ || end_->kind == End::Kind::off) continue;
       end_.reset();
     }
-    if (auto again = reset(); !again) return again.failure();
-    scheduler_->resume();
+    if (auto again = reset(); again) {
+      if (!paused_) scheduler_->resume();
+    } else if (config_.ended) {
+      config_.ended(again.failure());
+    } else {
+      return again.failure();
+    }
   }
+  std::lock_guard guard(end_lock_);
+  return end_ ? end_->status : 0;
 }
 
 Result<MachineOutcome> Computer::run() {
@@ -168,7 +190,7 @@ Result<MachineOutcome> Computer::run() {
   if (config_.sandbox)
     if (auto inside = enter_sandbox(confinement); !inside) return inside.failure();
   started_ns_ = monotonic_ns();
-  scheduler_->resume();
+  if (!paused_) scheduler_->resume();
   const auto status = serve_ends();
   scheduler_->halt();
   scheduler_->wait_halted();

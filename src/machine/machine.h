@@ -43,6 +43,9 @@ struct MachineConfig {
   std::uint64_t code_cache = 256ULL << 20;  // bytes of translated code that are kept
   CodeStoreOptions code_store;              // where they are kept from run to run
   TranslationReports reports;
+  /// When the guest has ended, it is told here with what run() would have given, on a thread of the machine's that must
+  /// not wait, and run() does not come back before power_off(): the machine may take over another image and be resumed.
+  std::function<void(const Result<int>& status)> ended;
   bool sandbox = true;
   std::string dump_dtb;   // write the device tree there and do not run
   std::string signature;  // of a bare-metal ELF, written at its end
@@ -79,9 +82,12 @@ class Machine {
 
   /// Enters the sandbox (unless the config says no) and runs the guest to its end. Once.
   virtual Result<MachineOutcome> run() = 0;
-  /// No hart executes from when pause() comes back until resume(). Any thread but a hart's.
+  /// No hart executes from when pause() comes back until resume(), also where run() is called between them. Any thread
+  /// but a hart's.
   virtual void pause() = 0;
   virtual void resume() = 0;
+  /// The same, but does not wait until it is so. Any thread, also from inside console_output.
+  virtual void pause_soon() = 0;
   /// Pauses when guest time reaches `guest_ns` nanoseconds since the machine was made; `then` is called on a thread of
   /// the machine's, which must not wait for anything.
   virtual void pause_when(std::int64_t guest_ns, std::function<void()> then) = 0;

@@ -1,0 +1,69 @@
+#include "snapshot/worker.h"
+
+namespace doppel {
+
+Result<std::unique_ptr<Worker>> Worker::create(MachineConfig config, const MachineImage& image) {
+  auto worker = std::unique_ptr<Worker>(new Worker);
+  auto& w = *worker;
+  config.console_output = [&w](std::span<const std::byte> text) { w.print(text); };
+  config.ended = [&w](const Result<int>& status) {
+    std::lock_guard guard(w.lock_);
+    w.status_ = status;
+    w.changed_.notify_all();
+  };
+  auto machine = Machine::create(config, image);
+  if (!machine) return machine.failure();
+  w.machine_ = *std::move(machine);
+  w.machine_->pause();
+  w.runner_ = std::thread([&w] { static_cast<void>(w.machine_->run()); });
+  return worker;
+}
+
+Worker::~Worker() {
+  if (!runner_.joinable()) return;
+  machine_->power_off();
+  runner_.join();
+}
+
+Result<void> Worker::take_over(const MachineImage& image) {
+  status_.reset();
+  return machine_->take_over(image);
+}
+
+/// On a thread of the machine's, under its device lock.
+void Worker::print(std::span<const std::byte> text) {
+  std::lock_guard guard(lock_);
+  printed_.append(reinterpret_cast<const char*>(text.data()), text.size());
+  if (!enough_ || satisfied_ || !(*enough_)(printed_)) return;
+  satisfied_ = true;
+  machine_->pause_soon();
+  changed_.notify_all();
+}
+
+Worker::Stop Worker::converse(std::string_view keys, const std::function<bool(std::string_view)>& enough,
+                              std::chrono::nanoseconds patience) {
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  {
+    std::lock_guard guard(lock_);
+    printed_.clear();
+    satisfied_ = false;
+    enough_ = &enough;
+  }
+  auto left = std::as_bytes(std::span(keys));
+  machine_->resume();
+  for (bool over = false; !over;) {
+    left = left.subspan(machine_->type(left));
+    std::unique_lock guard(lock_);
+    const auto done = [&] { return satisfied_ || status_; };
+    // While the guest has not taken all keys they are offered again from time to time.
+    constexpr std::chrono::milliseconds again(5);
+    const auto until = left.empty() ? deadline : std::min(deadline, std::chrono::steady_clock::now() + again);
+    over = changed_.wait_until(guard, until, done) || std::chrono::steady_clock::now() >= deadline;
+  }
+  machine_->pause();
+  std::lock_guard guard(lock_);
+  enough_ = nullptr;
+  return satisfied_ ? Stop::enough : status_ ? Stop::ended : Stop::patience;
+}
+
+}  // namespace doppel
