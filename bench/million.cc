@@ -131,8 +131,8 @@ int main(int count, char** arguments) {
   const auto empty = resident();
   auto begin = Clock::now();
   all.on_all(workers, machines, [&](Worker& worker, std::size_t n) {
-    expect(worker.take_over(*all.base));
     const auto number = std::to_string(n);
+    expect(worker.take_over(*all.base, number));
     const bool right = ask(worker, "number " + number, hash_of(number));
     all.parked[n] = ParkedMachine(expect(worker.capture()), all.base);
     return right;

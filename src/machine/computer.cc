@@ -168,13 +168,18 @@ Result<void> Computer::make_board() {
         if (wall != GoldfishRtc::no_alarm)
           rtc_timer_ = input_->at(input_->now_ns() + delay, [this] { rtc_->alarm_fired(); });
       });
+  vmgenid_ = std::make_unique<Vmgenid>(InterruptLine{plic_.get(), vmgenid_map.irq});
+  Vmgenid::Identifier generation;
+  input_->entropy(generation);
+  vmgenid_->begin(generation);
   finisher_ = std::make_unique<TestFinisher>([this](Finish kind, unsigned code) {
     finish(kind == Finish::reset ? End{End::Kind::reboot, 0}
                                  : End{End::Kind::off, kind == Finish::pass ? 0 : int(std::clamp(code, 1u, 255u))});
   });
-  devices_ = {plic_.get(), uart_.get(), rtc_.get(), finisher_.get()};
+  devices_ = {plic_.get(), uart_.get(), rtc_.get(), vmgenid_.get(), finisher_.get()};
   bus_->attach(test_finisher_map.base, test_finisher_map.size, *finisher_);
   bus_->attach(rtc_map.base, rtc_map.size, *rtc_);
+  bus_->attach(vmgenid_map.base, vmgenid_map.size, *vmgenid_);
   bus_->attach(plic_map.base, plic_map.size, *plic_);
   bus_->attach(uart_map.base, uart_map.size, *uart_);
   if (board_.machine_mode) {
@@ -283,8 +288,9 @@ Result<void> Computer::make_virtio() {
     auto card = std::make_unique<VirtioNet>(host, input_->wrap(std::move(*network)), guest_mac);
     if (auto attached = attach_virtio(std::move(card)); !attached) return attached;
   }
-  auto console =
-      std::make_unique<VirtioConsole>(host, std::vector<ConsolePortSpec>{{.name = "", .console = true, .port = this}});
+  auto console = std::make_unique<VirtioConsole>(
+      host, std::vector<ConsolePortSpec>{{.name = "", .console = true, .port = this},
+                                         {.name = "doppel.identity", .console = false, .port = &identity_port_}});
   virtio_console_ = console.get();
   if (auto attached = attach_virtio(std::move(console)); !attached) return attached;
   return attach_virtio(

@@ -10,6 +10,7 @@
 #include "device/uart16550.h"
 #include "device/virtio/console.h"
 #include "device/virtio/mmio.h"
+#include "device/vmgenid.h"
 #include "machine/boot.h"
 #include "machine/bus.h"
 #include "machine/console.h"
@@ -38,6 +39,7 @@ class Computer final : public Machine,
   void pause_when(std::int64_t guest_ns, std::function<void()> then) override;
   Result<MachineImage> capture() override;
   Result<void> take_over(const MachineImage& image) override;
+  void become(const std::string& identity) override;
   std::size_t type(std::span<const std::byte> keys) override;
   void resize_console(std::uint16_t columns, std::uint16_t rows) override;
   void power_off() override;
@@ -107,6 +109,14 @@ class Computer final : public Machine,
   void set_offset(std::uint64_t offset) override;
   // InterruptSink: the PLIC's contexts (2 a hart: M, S) and behind them the ACLINT's software interrupts
   void set_level(unsigned source, bool level) override;
+  /// The port from which the guest reads which copy it is.
+  struct IdentityPort final : ConsolePort {
+    explicit IdentityPort(Computer& computer) : computer(computer) {}
+    std::size_t output(std::span<const std::byte> data) override { return data.size(); }
+    void guest_open(bool open) override;
+    Computer& computer;
+  };
+  void tell_identity();
   // ConsolePort: the guest's hvc0
   std::size_t output(std::span<const std::byte> data) override;
   void input_room() override { pump_typed(); }
@@ -130,6 +140,7 @@ class Computer final : public Machine,
   std::unique_ptr<Aclint> aclint_;
   std::unique_ptr<Uart16550> uart_;
   std::unique_ptr<GoldfishRtc> rtc_;
+  std::unique_ptr<Vmgenid> vmgenid_;
   std::unique_ptr<TestFinisher> finisher_;
   std::vector<std::unique_ptr<VirtioMmio>> virtio_;
   VirtioConsole* virtio_console_ = nullptr;
@@ -148,6 +159,7 @@ class Computer final : public Machine,
 
   static constexpr std::size_t max_typed = 4096;
   std::deque<std::byte> typed_;
+  IdentityPort identity_port_{*this};
   bool hvc_in_use_ = false;  // the guest has written to hvc0: keys go there
 
   std::thread io_thread_;

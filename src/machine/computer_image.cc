@@ -10,6 +10,7 @@ namespace doppel {
 namespace {
 
 constexpr std::uint32_t record_version = 1;
+constexpr unsigned identity_port = 1;  // of the virtio console
 constexpr std::size_t longest_shape = 4096, longest_name = 64, longest_record = 64 << 20;
 
 /// Runs `save` for a record of its own, with its name in front.
@@ -164,6 +165,27 @@ Result<MachineImage> Computer::capture() {
   image.memory = memory_->freeze();
   for (const auto& hart : harts_) hart->forbid_stores();
   return image;
+}
+
+void Computer::become(const std::string& identity) {
+  std::lock_guard guard(lock_);
+  config_.identity = identity;
+  input_->diverge(identity);
+  Vmgenid::Identifier generation;
+  input_->entropy(generation);
+  vmgenid_->change(generation);
+  if (virtio_console_->guest_open(identity_port)) tell_identity();
+}
+
+void Computer::IdentityPort::guest_open(bool open) {
+  if (open) computer.tell_identity();
+}
+
+/// A line for who has the port open. The port's buffer takes it whole: there is never more in it than one at a time,
+/// or who reads is far behind.
+void Computer::tell_identity() {
+  const auto line = config_.identity + "\n";
+  virtio_console_->input(identity_port, std::as_bytes(std::span(line)));
 }
 
 Result<void> Computer::take_over(const MachineImage& image) {

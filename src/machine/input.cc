@@ -121,6 +121,10 @@ void Input::entropy(std::span<std::byte> out) {
   }
 }
 
+void Input::diverge(std::string_view word) {
+  for (const auto letter : word) seed_ = (seed_ ^ std::uint8_t(letter)) * 0x100000001b3;  // FNV-1a
+}
+
 void Input::deliver(std::function<void()> event) {
   if (!deterministic()) return event();
   at(0, std::move(event));

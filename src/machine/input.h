@@ -7,7 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <span>
-#include <string>
+#include <string_view>
 
 #include "base/archive.h"
 #include "base/event_loop.h"
@@ -39,6 +39,8 @@ class Input {
   /// The guest's wall clock, nanoseconds since 1970.
   std::int64_t wall_ns() const { return wall_start_ + now_ns(); }
   void entropy(std::span<std::byte> out);
+  /// Entropy is another from now on in each machine that was given another word.
+  void diverge(std::string_view word);
 
   /// An event from outside: at once, or at the next point between two quanta when the machine is deterministic.
   void deliver(std::function<void()> event);

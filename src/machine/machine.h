@@ -32,6 +32,7 @@ struct MachineConfig {
   std::uint64_t memory = 2ULL << 30;  // bytes
   unsigned cpus = 1;                  // 1 to 32
   unsigned mmu = 39;                  // bits of the largest virtual address space: 39, 48 or 57
+  std::string identity = "0";         // what the guest reads from the port doppel.identity, one line
   bool network = true;
   std::vector<PublishedPort> ports;
   std::string console = "stdio";  // stdio, none, unix:PATH, or a file for the output
@@ -96,6 +97,10 @@ class Machine {
   /// Becomes what was captured from a machine with the same configuration; before run(), or paused. Hostile bytes are
   /// an error: the machine cannot be run then.
   virtual Result<void> take_over(const MachineImage& image) = 0;
+  /// From now on it is another machine than the one that was captured, of this name: the guest hears of it by its
+  /// vmgenid, whereupon it makes its random numbers anew, and reads the name from the port doppel.identity. By the
+  /// instruction clock all that is new follows from the name. While paused.
+  virtual void become(const std::string& identity) = 0;
   /// Types on the guest's console; how many bytes it took. The others are to be typed again when the guest has read
   /// some. Any thread.
   virtual std::size_t type(std::span<const std::byte> keys) = 0;

@@ -25,9 +25,11 @@ Worker::~Worker() {
   runner_.join();
 }
 
-Result<void> Worker::take_over(const MachineImage& image) {
+Result<void> Worker::take_over(const MachineImage& image, const std::optional<std::string>& identity) {
   status_.reset();
-  return machine_->take_over(image);
+  if (auto taken = machine_->take_over(image); !taken) return taken;
+  if (identity) machine_->become(*identity);
+  return {};
 }
 
 /// On a thread of the machine's, under its device lock.

@@ -24,8 +24,9 @@ class Worker {
   ~Worker();
   Worker(const Worker&) = delete;
 
-  /// Goes on as what was captured; what ran before is gone.
-  Result<void> take_over(const MachineImage& image);
+  /// Goes on as what was captured; what ran before is gone. With an identity it is a copy of that machine, which is to
+  /// know that it is another (Machine::become()), without one that machine itself.
+  Result<void> take_over(const MachineImage& image, const std::optional<std::string>& identity = {});
   Result<MachineImage> capture() { return machine_->capture(); }
 
   enum class Stop : std::uint8_t { enough, ended, patience };

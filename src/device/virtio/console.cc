@@ -301,7 +301,7 @@ Result<void> VirtioConsole::restore_state(Reader& in) {
     ports_[i].input = in.blob(input_bytes);
     ports_[i].output_done = in.get<std::uint64_t>();
     ports_[i].ready = in.get<std::uint8_t>() != 0;
-    set_guest_open(i, in.get<std::uint8_t>() != 0);
+    ports_[i].guest_open = in.get<std::uint8_t>() != 0;
     ports_[i].pending = in.get<std::uint8_t>() & all;
   }
   return {};
