@@ -1,79 +1,25 @@
 // million KERNEL INITRD COUNT AGAIN [WORKERS]: boots a machine, forks COUNT from it, has each compute what only it can,
 // parks them all, and has AGAIN of them, chosen at random, answer once more.
-#include <malloc.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <numeric>
 #include <random>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "base/sha256.h"
+#include "booted.h"
 #include "snapshot/parked_machine.h"
 #include "snapshot/worker.h"
 
 namespace {
 
 using namespace doppel;
-using Clock = std::chrono::steady_clock;
+using namespace doppel::bench;
 constexpr std::chrono::seconds patience(10);
-
-double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
-
-[[noreturn]] void fail(const std::string& sentence) {
-  std::fprintf(stderr, "million: %s\n", sentence.c_str());
-  std::exit(2);
-}
-
-template <typename T>
-T expect(Result<T> result) {
-  if (!result) fail(result.message());
-  return *std::move(result);
-}
-void expect(const Result<void>& done) {
-  if (!done) fail(done.message());
-}
-
-/// Bytes of this process that are in memory, its own and those of files.
-double resident() {
-  std::ifstream file("/proc/self/statm");
-  double all = 0, here = 0;
-  file >> all >> here;
-  return here * double(::sysconf(_SC_PAGESIZE));
-}
-
-std::string hash_of(const std::string& text) {
-  std::string digits;
-  for (const auto byte : sha256({std::as_bytes(std::span(text))})) digits += fmt::format("{:02x}", byte);
-  return digits;
-}
-
-MachineImage boot(const MachineConfig& config) {
-  auto own = config;
-  std::string printed;
-  std::atomic<bool> ready = false;
-  own.console_output = [&](std::span<const std::byte> text) {
-    printed.append(reinterpret_cast<const char*>(text.data()), text.size());
-    if (printed.find("READY") != printed.npos) ready = true;
-  };
-  const auto machine = expect(Machine::create(own));
-  std::thread runner([&] { expect(machine->run()); });
-  for (const auto begin = Clock::now(); !ready; std::this_thread::sleep_for(std::chrono::milliseconds(10)))
-    if (seconds_since(begin) > 60) fail("the guest is not up after a minute");
-  std::this_thread::sleep_for(std::chrono::seconds(2));  // what it still does after its boot
-  machine->pause();
-  auto image = expect(machine->capture());
-  machine->power_off();
-  runner.join();
-  return image;
-}
 
 /// One line to the guest, and whether the last that it prints is right.
 bool ask(Worker& worker, const std::string& line, const std::string& answer) {
@@ -123,9 +69,7 @@ int main(int count, char** arguments) {
   const auto workers =
       count > 5 ? unsigned(std::atoi(arguments[5])) : std::max(1u, std::thread::hardware_concurrency());
   Million all;
-  all.config.kernel = arguments[1], all.config.initrd = arguments[2], all.config.append = "console=ttyS0 quiet";
-  all.config.memory = 256 << 20;
-  all.config.network = all.config.sandbox = false;
+  all.config = bench_config(arguments[1], arguments[2]);
   all.base = std::make_shared<const MachineImage>(boot(all.config));
   all.parked.resize(machines);
   const auto empty = resident();

@@ -8,7 +8,6 @@
 #include <cstring>
 
 #include "base/clock.h"
-#include "device/virtio/block.h"
 #include "device/virtio/entropy.h"
 #include "device/virtio/net.h"
 #include "machine/byte_size.h"
@@ -54,7 +53,7 @@ Result<std::unique_ptr<Machine>> Computer::create(const MachineConfig& config, c
   if (auto memory = c.make_memory(image); !memory) return memory.failure();
   for (const auto step : {&Computer::make_board, &Computer::make_virtio})
     if (auto done = (c.*step)(); !done) return done.failure();
-  if (auto begun = image ? c.take_over(*image) : c.reset(); !begun) return begun.failure();
+  if (auto begun = image ? c.take_over(*image, 0) : c.reset(); !begun) return begun.failure();
   return std::unique_ptr<Machine>(std::move(computer));
 }
 
@@ -225,6 +224,7 @@ Result<void> Computer::make_harts() {
     const auto relative = ticks - time_offset_;
     return relative > std::uint64_t(INT64_MAX) / ns_per_tick ? std::uint64_t(INT64_MAX) : relative * ns_per_tick;
   }};
+  if (config_.idle) hooks.idle = [this] { tell_idle(); };
   if (board_.htif) {
     make_htif();
     hooks.between = [this] { poll_htif(); };
@@ -280,6 +280,7 @@ Result<void> Computer::make_virtio() {
     const auto serial = fmt::format("doppel-{}", virtio_.size());
     auto block =
         std::make_unique<VirtioBlock>(host, input_->open(std::move(*disk)), serial, std::min(config_.cpus, 4u));
+    blocks_.push_back(block.get());
     if (auto attached = attach_virtio(std::move(block)); !attached) return attached;
   }
   if (config_.network) {

@@ -8,6 +8,7 @@
 #include "device/plic.h"
 #include "device/test_finisher.h"
 #include "device/uart16550.h"
+#include "device/virtio/block.h"
 #include "device/virtio/console.h"
 #include "device/virtio/mmio.h"
 #include "device/vmgenid.h"
@@ -38,7 +39,8 @@ class Computer final : public Machine,
   void pause_soon() override;
   void pause_when(std::int64_t guest_ns, std::function<void()> then) override;
   Result<MachineImage> capture() override;
-  Result<void> take_over(const MachineImage& image) override;
+  Result<void> take_over(MachineImage image, std::int64_t elapsed_ns) override;
+  std::int64_t sleeps_ns() override;
   void become(const std::string& identity) override;
   std::size_t type(std::span<const std::byte> keys) override;
   void resize_console(std::uint16_t columns, std::uint16_t rows) override;
@@ -77,12 +79,13 @@ class Computer final : public Machine,
   Result<void> write_signature();
   void print_to_console(std::span<const std::byte> text) { console_->write(text); }
   void poll_htif();
+  void tell_idle();
 
   // computer_image.cc
   std::string shape() const;
   Result<void> read_board(const MachineImage& image);
   template <typename F>
-  Result<void> for_each_record(F&& one);
+  Result<void> for_each_record(F&& one, std::int64_t elapsed_ns = 0);
   void save_board(Writer& out) const;
   static Board restore_board(Reader& in);
   void save_keys(Writer& out) const;
@@ -144,6 +147,7 @@ class Computer final : public Machine,
   std::unique_ptr<TestFinisher> finisher_;
   std::vector<std::unique_ptr<VirtioMmio>> virtio_;
   VirtioConsole* virtio_console_ = nullptr;
+  std::vector<VirtioBlock*> blocks_;
   std::vector<Device*> devices_;  // all of them, in the order in which they reset
   std::unique_ptr<Htif> htif_;
   std::uint64_t rtc_timer_ = 0;

@@ -111,7 +111,7 @@ void Computer::pause_when(std::int64_t guest_ns, std::function<void()> then) {
 
 /// Calls `one(name, save, restore)` for all that a machine is beside its memory, in the order in which it is restored.
 template <typename F>
-Result<void> Computer::for_each_record(F&& one) {
+Result<void> Computer::for_each_record(F&& one, std::int64_t elapsed_ns) {
   const auto both = [&](std::string_view name, auto& part) {
     return one(name, [&](Writer& out) { part.save(out); }, [&](Reader& in) { return part.restore(in); });
   };
@@ -120,7 +120,10 @@ Result<void> Computer::for_each_record(F&& one) {
     return {};
   };
   if (auto done = one("board", [&](Writer& out) { save_board(out); }, restore_same_board); !done) return done;
-  if (auto done = both("time", *input_); !done) return done;
+  if (auto done = one(
+          "time", [&](Writer& out) { input_->save(out); }, [&](Reader& in) { return input_->restore(in, elapsed_ns); });
+      !done)
+    return done;
   for (auto& hart : harts_)
     if (auto done = both(fmt::format("hart {}", hart->id()), *hart); !done) return done;
   for (std::size_t n = 0; n < devices_.size(); n++)
@@ -188,7 +191,17 @@ void Computer::tell_identity() {
   virtio_console_->input(identity_port, std::as_bytes(std::span(line)));
 }
 
-Result<void> Computer::take_over(const MachineImage& image) {
+std::int64_t Computer::sleeps_ns() {
+  const auto deadline = scheduler_->next_deadline_ns();
+  return deadline == INT64_MAX ? deadline : std::max<std::int64_t>(0, deadline - input_->now_ns());
+}
+
+void Computer::tell_idle() {
+  std::lock_guard guard(lock_);
+  if (std::ranges::all_of(blocks_, [](const auto* block) { return block->in_flight() == 0; })) config_.idle();
+}
+
+Result<void> Computer::take_over(MachineImage image, std::int64_t elapsed_ns) {
   std::lock_guard guard(lock_);
   Reader in(image.state);
   const auto wanted = in.blob(longest_shape);
@@ -198,9 +211,9 @@ Result<void> Computer::take_over(const MachineImage& image) {
     return error("the saved machine is another kind of machine: {}, and this is: {}", found, shape());
   if (image.memory.base != memory_->base() || image.memory.size != memory_->size())
     return error("the saved machine's memory of {} bytes does not fit", image.memory.size);
-  memory_->adopt(image.memory);
-  auto done =
-      for_each_record([&](std::string_view name, auto&&, auto&& restore) { return get_record(in, name, restore); });
+  memory_->adopt(std::move(image.memory));
+  auto done = for_each_record(
+      [&](std::string_view name, auto&&, auto&& restore) { return get_record(in, name, restore); }, elapsed_ns);
   if (done && in.left() != 0) done = error("the saved machine has more in it than this machine is made of");
   begin_host_clock();
   std::lock_guard ending(end_lock_);

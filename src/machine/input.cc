@@ -88,14 +88,15 @@ void Input::save(Writer& out) const {
   out.put(seed_);
 }
 
-Result<void> Input::restore(Reader& in) {
+Result<void> Input::restore(Reader& in, std::int64_t elapsed_ns) {
   const auto kind = in.get<std::uint64_t>();
-  const auto now = in.get<std::int64_t>();
+  auto now = in.get<std::int64_t>();
   const auto seed = in.get<std::uint64_t>();
   constexpr std::int64_t most = 1LL << 60;  // 36 years
   if (!in.ok() || now < 0 || now > most) return error("the saved time is damaged");
   if (kind != std::uint64_t(kind_)) return error("the machine that was saved has another --clock");
   seed_ = seed;
+  now += elapsed_ns;
   if (deterministic()) {
     virtual_now_ = now;
   } else {

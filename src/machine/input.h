@@ -58,7 +58,8 @@ class Input {
   /// Guest time as it is, for a copy of the machine to go on from: its monotonic clock stands still meanwhile, its wall
   /// clock is what the host's is then, or by the instruction clock goes on.
   void save(Writer& out) const;
-  Result<void> restore(Reader& in);
+  /// `elapsed_ns` have passed for the guest since.
+  Result<void> restore(Reader& in, std::int64_t elapsed_ns = 0);
 
   // For the deterministic scheduler, between quanta, without the device lock.
   /// Guest time is now `ns`: runs what is due, in order.

@@ -47,6 +47,9 @@ struct MachineConfig {
   /// When the guest has ended, it is told here with what run() would have given, on a thread of the machine's that must
   /// not wait, and run() does not come back before power_off(): the machine may take over another image and be resumed.
   std::function<void(const Result<int>& status)> ended;
+  /// Told whenever all harts have come to wait for something, and no disk is at work; on a thread of the machine's that
+  /// must not wait. Not by the instruction clock.
+  std::function<void()> idle;
   bool sandbox = true;
   std::string dump_dtb;   // write the device tree there and do not run
   std::string signature;  // of a bare-metal ELF, written at its end
@@ -94,9 +97,11 @@ class Machine {
   virtual void pause_when(std::int64_t guest_ns, std::function<void()> then) = 0;
   /// The machine as it is, to go on from in others like it; while it is paused. Its disks are not in it.
   virtual Result<MachineImage> capture() = 0;
-  /// Becomes what was captured from a machine with the same configuration; before run(), or paused. Hostile bytes are
-  /// an error: the machine cannot be run then.
-  virtual Result<void> take_over(const MachineImage& image) = 0;
+  /// Becomes what was captured from a machine with the same configuration; before run(), or paused. For its guest
+  /// `elapsed_ns` nanoseconds have passed since. Hostile bytes are an error: the machine cannot be run then.
+  virtual Result<void> take_over(MachineImage image, std::int64_t elapsed_ns = 0) = 0;
+  /// In how many nanoseconds the first timer is due that a hart waits for, INT64_MAX where none does; while paused.
+  virtual std::int64_t sleeps_ns() = 0;
   /// From now on it is another machine than the one that was captured, of this name: the guest hears of it by its
   /// vmgenid, whereupon it makes its random numbers anew, and reads the name from the port doppel.identity. By the
   /// instruction clock all that is new follows from the name. While paused.

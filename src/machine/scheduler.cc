@@ -97,8 +97,13 @@ void Scheduler::wait_halted() {
 
 void Scheduler::resume() {
   std::lock_guard guard(lock_);
-  halted_ = false;
+  halted_ = told_idle_ = false;
   work_.notify_all();
+}
+
+std::int64_t Scheduler::next_deadline_ns() const {
+  std::lock_guard guard(lock_);
+  return earliest_deadline();
 }
 
 void Scheduler::save(Writer& out) const {
@@ -187,7 +192,7 @@ void Scheduler::safepoint() {
 
 void Scheduler::run_slot(std::unique_lock<std::mutex>& guard, Slot& slot, std::uint64_t instructions) {
   slot.state = State::running;
-  slot.woken = false;
+  slot.woken = told_idle_ = false;
   running_++;
   guard.unlock();
   running_here = &slot;
@@ -231,6 +236,12 @@ Scheduler::Slot* Scheduler::next_ready(std::unique_lock<std::mutex>& guard) {
       auto* slot = ready_.front();
       ready_.pop_front();
       return slot;
+    }
+    if (hooks_.idle && !halted_ && running_ == 0 && !std::exchange(told_idle_, true)) {
+      guard.unlock();
+      hooks_.idle();
+      guard.lock();
+      continue;
     }
     const auto deadline = halted_ ? INT64_MAX : earliest_deadline();
     if (deadline == INT64_MAX)

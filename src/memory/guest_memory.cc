@@ -60,9 +60,12 @@ void Layer::put(std::uint64_t page, std::byte* bytes) {
 
 namespace {
 
-/// What is in either layer, of which `upper` lies on `lower`, as one layer in the place of both.
-std::shared_ptr<Layer> merge(const Layer& upper, const Layer& lower) {
+/// What is in either layer, of which `upper` lies on `lower`, as one layer in the place of both, which nobody else has
+/// if `only_here`.
+std::shared_ptr<Layer> merge(const Layer& upper, const Layer& lower, bool only_here) {
   auto both = std::make_shared<Layer>(upper.pages());
+  both->shares_pages = !only_here || upper.shares_pages || lower.shares_pages;
+  if (!only_here) lower.shares_pages = true;
   both->parent = lower.parent;
   lower.for_each([&](std::uint64_t page, std::byte* bytes) { both->put(page, bytes); });
   upper.for_each([&](std::uint64_t page, std::byte* bytes) { both->put(page, bytes); });
@@ -292,6 +295,7 @@ bool GuestMemory::find_bytes(std::span<const GuestSpan> spans, std::vector<iovec
 std::shared_ptr<Layer> GuestMemory::keep_pinned(const std::shared_ptr<const Layer>& frozen, Layer& ours) {
   auto copies = std::make_shared<Layer>(size_ >> page_shift);
   copies->parent = frozen;
+  copies->shares_pages = true;
   private_ = copies;  // where allocate_frame() keeps what it makes
   if (open_) copies->segments.push_back(open_);
   for (const auto* pinned : pinned_)
@@ -311,19 +315,19 @@ std::shared_ptr<Layer> GuestMemory::keep_pinned(const std::shared_ptr<const Laye
 MemoryImage GuestMemory::freeze() {
   std::lock_guard guard(lock_);
   if (private_->count() == 0 && private_->parent) return {base_, size_, private_->parent};
-  std::shared_ptr<const Layer> frozen = private_;
+  std::shared_ptr<const Layer> frozen = std::exchange(private_, nullptr);
   auto ours = std::make_shared<Layer>(size_ >> page_shift);
   if (!pinned_.empty()) frozen = keep_pinned(frozen, *ours);
   // So that few layers lie on one another, however often this is done: each holds more than twice what lies on it.
   while (frozen->parent && frozen->parent->parent && frozen->parent->count() <= 2 * frozen->count())
-    frozen = merge(*frozen, *frozen->parent);
+    frozen = merge(*frozen, *frozen->parent, frozen->parent.use_count() == 1);
   ours->parent = frozen;
   if (open_) ours->segments.push_back(open_);
   private_ = std::move(ours);
   return {base_, size_, frozen};
 }
 
-void GuestMemory::adopt(const MemoryImage& image) {
+void GuestMemory::adopt(MemoryImage image) {
   std::lock_guard guard(lock_);
   const auto old = std::exchange(private_, nullptr);
   // Frames of what was never frozen are free again.
@@ -343,9 +347,16 @@ void GuestMemory::adopt(const MemoryImage& image) {
     if (open) open_ = nullptr;
     spare_.push_back(std::move(segment));
   }
-  private_ = std::make_shared<Layer>(size_ >> page_shift);
-  private_->parent = image.top;
-  if (open_) private_->segments.push_back(open_);
+  const bool alone = image.top.use_count() == 1;
+  std::atomic_thread_fence(std::memory_order_acquire);           // behind those who had it
+  if (alone && image.top->parent && !image.top->shares_pages) {  // as it was before it was frozen
+    private_ = std::const_pointer_cast<Layer>(std::move(image.top));
+  } else {
+    private_ = std::make_shared<Layer>(size_ >> page_shift);
+    private_->parent = std::move(image.top);
+  }
+  if (open_ && std::ranges::find(private_->segments, open_) == private_->segments.end())
+    private_->segments.push_back(open_);
   clear_dirty();
 }
 

@@ -69,6 +69,7 @@ class Layer {
 
   std::shared_ptr<const Layer> parent;             // what this layer lies on; null for the bottom
   std::vector<std::shared_ptr<Segment>> segments;  // what keeps the pages alive
+  mutable std::atomic<bool> shares_pages = false;  // with another layer that may still be in use
 
  private:
   struct Chunk {
@@ -181,8 +182,9 @@ class GuestMemory {
   /// since the last time, divided by some hundred, whatever the size. The machine must not be running.
   MemoryImage freeze();
   /// Takes over the content of an image of the same size; what was not frozen is gone. Pages that hold code and may
-  /// have other bytes now count as written. The machine must not be running, and nothing pinned.
-  void adopt(const MemoryImage& image);
+  /// have other bytes now count as written. What nobody else has of the image is written to without being copied. The
+  /// machine must not be running, and nothing pinned.
+  void adopt(MemoryImage image);
 
   /// XXH3 of all bytes in address order: equal contents give equal hashes, however they are layered.
   std::uint64_t hash();

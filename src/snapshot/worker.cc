@@ -11,6 +11,11 @@ Result<std::unique_ptr<Worker>> Worker::create(MachineConfig config, const Machi
     w.status_ = status;
     w.changed_.notify_all();
   };
+  config.idle = [&w] {
+    std::lock_guard guard(w.lock_);
+    w.waits_ = true;
+    w.changed_.notify_all();
+  };
   auto machine = Machine::create(config, image);
   if (!machine) return machine.failure();
   w.machine_ = *std::move(machine);
@@ -25,9 +30,10 @@ Worker::~Worker() {
   runner_.join();
 }
 
-Result<void> Worker::take_over(const MachineImage& image, const std::optional<std::string>& identity) {
+Result<void> Worker::take_over(MachineImage image, const std::optional<std::string>& identity,
+                               std::int64_t elapsed_ns) {
   status_.reset();
-  if (auto taken = machine_->take_over(image); !taken) return taken;
+  if (auto taken = machine_->take_over(std::move(image), elapsed_ns); !taken) return taken;
   if (identity) machine_->become(*identity);
   return {};
 }
@@ -42,15 +48,29 @@ void Worker::print(std::span<const std::byte> text) {
   changed_.notify_all();
 }
 
+void Worker::begin(const std::function<bool(std::string_view)>* enough) {
+  std::lock_guard guard(lock_);
+  printed_.clear();
+  satisfied_ = waits_ = false;
+  enough_ = enough;
+}
+
+Worker::Rest Worker::run_until_it_waits(std::chrono::nanoseconds patience) {
+  begin(nullptr);
+  machine_->resume();
+  {
+    std::unique_lock guard(lock_);
+    changed_.wait_for(guard, patience, [&] { return waits_ || status_; });
+  }
+  machine_->pause();
+  std::lock_guard guard(lock_);
+  return status_ ? Rest::ended : waits_ ? Rest::waits : Rest::runs;
+}
+
 Worker::Stop Worker::converse(std::string_view keys, const std::function<bool(std::string_view)>& enough,
                               std::chrono::nanoseconds patience) {
   const auto deadline = std::chrono::steady_clock::now() + patience;
-  {
-    std::lock_guard guard(lock_);
-    printed_.clear();
-    satisfied_ = false;
-    enough_ = &enough;
-  }
+  begin(&enough);
   auto left = std::as_bytes(std::span(keys));
   machine_->resume();
   for (bool over = false; !over;) {

@@ -26,7 +26,8 @@ class Worker {
 
   /// Goes on as what was captured; what ran before is gone. With an identity it is a copy of that machine, which is to
   /// know that it is another (Machine::become()), without one that machine itself.
-  Result<void> take_over(const MachineImage& image, const std::optional<std::string>& identity = {});
+  Result<void> take_over(MachineImage image, const std::optional<std::string>& identity = {},
+                         std::int64_t elapsed_ns = 0);
   Result<MachineImage> capture() { return machine_->capture(); }
 
   enum class Stop : std::uint8_t { enough, ended, patience };
@@ -34,7 +35,10 @@ class Worker {
   /// thread of the machine's, each time there is more), the guest ended or time is over.
   Stop converse(std::string_view keys, const std::function<bool(std::string_view printed)>& enough,
                 std::chrono::nanoseconds patience);
-  /// What the guest printed during the last converse().
+  /// Lets the guest run until all its harts wait, it ended or time is over.
+  enum class Rest : std::uint8_t { waits, ended, runs };
+  Rest run_until_it_waits(std::chrono::nanoseconds patience);
+  /// What the guest printed during the last of these.
   const std::string& printed() const { return printed_; }
   /// The guest's exit status after Stop::ended, or why it could not go on.
   const Result<int>& status() const { return *status_; }
@@ -42,6 +46,7 @@ class Worker {
 
  private:
   Worker() = default;
+  void begin(const std::function<bool(std::string_view)>* enough);
   void print(std::span<const std::byte> text);
 
   std::unique_ptr<Machine> machine_;
@@ -50,7 +55,7 @@ class Worker {
   std::condition_variable changed_;
   std::string printed_;
   const std::function<bool(std::string_view)>* enough_ = nullptr;  // while a conversation goes on
-  bool satisfied_ = false;
+  bool satisfied_ = false, waits_ = false;
   std::optional<Result<int>> status_;
 };
 
