@@ -126,18 +126,12 @@ Result<void> Computer::make_memory(const MachineImage* image) {
   return {};
 }
 
-/// The guest's time by the host's counter, from when the input says that it began.
-void Computer::begin_host_clock() {
-  if (!input_->deterministic() && HostClock::usable())
-    host_clock_.emplace([start = input_->start_ns()] { return HostClock::sample_host(start); }, ns_per_tick);
-}
-
 Result<void> Computer::make_board() {
   auto loop = EventLoop::create(lock_);
   if (!loop) return loop.failure();
   loop_ = std::move(*loop);
   input_ = std::make_unique<Input>(config_.clock, *loop_, lock_);
-  begin_host_clock();
+  if (!input_->deterministic() && HostClock::usable()) host_clock_ = &HostClock::of_host(ns_per_tick);
   if (config_.console_output) {
     console_ = Console::in_process(config_.console_output);
   } else {

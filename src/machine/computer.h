@@ -90,7 +90,9 @@ class Computer final : public Machine,
   static Board restore_board(Reader& in);
   void save_keys(Writer& out) const;
   Result<void> restore_keys(Reader& in);
-  void begin_host_clock();
+  /// What the guest's ticks are ahead of those of the host's monotonic clock.
+  std::uint64_t ticks_ahead() const;
+  void tell_offset();
 
   // What is typed on the console, on its way to whichever device the guest reads.
   std::size_t typed(std::span<const std::byte> keys);
@@ -129,7 +131,7 @@ class Computer final : public Machine,
   DeviceLock hart_lock_{lock_};
   std::unique_ptr<EventLoop> loop_;
   std::unique_ptr<Input> input_;
-  std::optional<HostClock> host_clock_;  // with the host's clock and a counter that is one
+  HostClock* host_clock_ = nullptr;  // with the host's clock and a counter that is one
   std::unique_ptr<Console> console_;
   std::unique_ptr<GuestMemory> memory_;
   std::unique_ptr<Bus> bus_;

@@ -215,7 +215,7 @@ Result<void> Computer::take_over(MachineImage image, std::int64_t elapsed_ns) {
   auto done = for_each_record(
       [&](std::string_view name, auto&&, auto&& restore) { return get_record(in, name, restore); }, elapsed_ns);
   if (done && in.left() != 0) done = error("the saved machine has more in it than this machine is made of");
-  begin_host_clock();
+  tell_offset();
   std::lock_guard ending(end_lock_);
   end_.reset();
   return done;

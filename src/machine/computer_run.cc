@@ -32,7 +32,7 @@ Computer::~Computer() {
 
 std::uint64_t Computer::ticks() {
   if (ir::TimeFormula time; host_clock_ && host_clock_->formula(__rdtsc(), time))
-    return time.ticks(__rdtsc()) + time_offset_.load(std::memory_order_relaxed);
+    return time.ticks(__rdtsc()) + ticks_ahead();
   const auto now = input_->deterministic() ? scheduler_->deterministic_now_ns() : input_->now_ns();
   return std::uint64_t(now) / ns_per_tick + time_offset_.load(std::memory_order_relaxed);
 }
@@ -45,7 +45,7 @@ void Computer::tell_time(ir::TimeFormula& time) {
     time.enabled = 0;
     return;
   }
-  now.offset = time_offset_.load(std::memory_order_relaxed);
+  now.offset = ticks_ahead();
   if (time.enabled && time.offset == now.offset) {
     if (time.origin == now.origin) return;
     if (const auto before = time.units(counter), after = now.units(counter); before > after) now.base += before - after;
@@ -55,7 +55,15 @@ void Computer::tell_time(ir::TimeFormula& time) {
 
 void Computer::set_offset(std::uint64_t offset) {
   time_offset_ = offset;
-  for (const auto& hart : harts_) __atomic_store_n(&hart->execution().time.offset, offset, __ATOMIC_RELAXED);
+  tell_offset();
+}
+
+std::uint64_t Computer::ticks_ahead() const {
+  return time_offset_.load(std::memory_order_relaxed) - std::uint64_t(input_->start_ns()) / ns_per_tick;
+}
+
+void Computer::tell_offset() {
+  for (const auto& hart : harts_) __atomic_store_n(&hart->execution().time.offset, ticks_ahead(), __ATOMIC_RELAXED);
 }
 
 void Computer::set_level(unsigned source, bool level) {

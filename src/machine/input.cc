@@ -69,13 +69,15 @@ class DeferredNetwork final : public Network {
   std::deque<std::vector<std::byte>> frames_;
 };
 
+std::int64_t rounded(std::int64_t ns) { return ns - ns % Input::clock_step_ns; }
+
 }  // namespace
 
 Input::Input(ClockKind kind, EventLoop& loop, std::recursive_mutex& device_lock)
     : kind_(kind),
       loop_(loop),
       lock_(device_lock),
-      start_(monotonic_ns()),
+      start_(rounded(monotonic_ns())),
       wall_start_(kind == ClockKind::host ? wall_clock_ns() : fixed_wall_start) {}
 
 std::int64_t Input::now_ns() const {
@@ -100,7 +102,7 @@ Result<void> Input::restore(Reader& in, std::int64_t elapsed_ns) {
   if (deterministic()) {
     virtual_now_ = now;
   } else {
-    start_ = monotonic_ns() - now;
+    start_ = rounded(monotonic_ns() - now);
     wall_start_ = wall_clock_ns() - now;
   }
   return {};

@@ -29,12 +29,13 @@ class Input {
   Input(ClockKind kind, EventLoop& loop, std::recursive_mutex& device_lock);
   Input(const Input&) = delete;
 
+  static constexpr std::int64_t clock_step_ns = 1000;  // so that guest ticks of up to that long fall on the host's
   ClockKind kind() const { return kind_; }
   bool deterministic() const { return kind_ == ClockKind::instructions; }
 
   /// Nanoseconds of guest time since the machine was made. With ClockKind::instructions, as of the last advance_to().
   std::int64_t now_ns() const;
-  /// The host's monotonic clock when the machine was made.
+  /// The host's monotonic clock when the machine was made, a multiple of clock_step_ns.
   std::int64_t start_ns() const { return start_; }
   /// The guest's wall clock, nanoseconds since 1970.
   std::int64_t wall_ns() const { return wall_start_ + now_ns(); }
