@@ -166,7 +166,7 @@ Result<MachineImage> Computer::capture() {
   if (!done) return done.failure();
   image.state = out.take();
   image.memory = memory_->freeze();
-  for (const auto& hart : harts_) hart->forbid_stores();
+  for (const auto& hart : harts_) hart->forget_pages();
   return image;
 }
 

@@ -100,7 +100,7 @@ class Machine {
   /// Becomes what was captured from a machine with the same configuration; before run(), or paused. For its guest
   /// `elapsed_ns` nanoseconds have passed since. Hostile bytes are an error: the machine cannot be run then.
   virtual Result<void> take_over(MachineImage image, std::int64_t elapsed_ns = 0) = 0;
-  /// In how many nanoseconds the first timer is due that a hart waits for, INT64_MAX where none does; while paused.
+  /// In how many nanoseconds a hart can run, as far as timers tell: 0 is now, INT64_MAX never. While paused.
   virtual std::int64_t sleeps_ns() = 0;
   /// From now on it is another machine than the one that was captured, of this name: the guest hears of it by its
   /// vmgenid, whereupon it makes its random numbers anew, and reads the name from the port doppel.identity. By the

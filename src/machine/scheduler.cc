@@ -103,7 +103,9 @@ void Scheduler::resume() {
 
 std::int64_t Scheduler::next_deadline_ns() const {
   std::lock_guard guard(lock_);
-  return earliest_deadline();
+  const bool busy = std::ranges::any_of(
+      slots_, [](const Slot& slot) { return slot.state == State::ready || slot.state == State::running; });
+  return busy ? 0 : earliest_deadline();
 }
 
 void Scheduler::save(Writer& out) const {

@@ -47,7 +47,7 @@ class Scheduler {
   void wait_halted();
   void resume();
 
-  /// When the first timer that a waiting hart waits for is due, in Input time; INT64_MAX is never.
+  /// When the first hart can run, in Input time: 0 where one can, INT64_MAX is never, as far as timers tell.
   std::int64_t next_deadline_ns() const;
 
   /// Which harts run, and by the instruction clock whose turn it is. Halted.

@@ -60,7 +60,7 @@ void put_page(std::vector<std::byte>& out, const Words& now, const Words& before
 std::vector<std::uint64_t> pages_apart(const MemoryImage& image, const MemoryImage& base) {
   std::vector<std::uint64_t> pages;
   for (const auto* layer : layers_apart(image.top.get(), base.top.get()))
-    layer->for_each([&](std::uint64_t page, std::byte*) { pages.push_back(page); });
+    layer->for_each([&](std::uint64_t page) { pages.push_back(page); });
   std::ranges::sort(pages);
   pages.erase(std::unique(pages.begin(), pages.end()), pages.end());
   return pages;
