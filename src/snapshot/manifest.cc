@@ -120,9 +120,10 @@ bool get_field(std::uint64_t field, std::span<const std::byte> bytes, Manifest& 
     case Field::state:
       return out.state.assign(bytes.begin(), bytes.end()), true;
     case Field::packs:
+      if (bytes.size() % sizeof(Sha256) != 0) return false;
       out.packs.resize(bytes.size() / sizeof(Sha256));
-      if (!bytes.empty()) std::memcpy(out.packs.data(), bytes.data(), out.packs.size() * sizeof(Sha256));
-      return bytes.size() % sizeof(Sha256) == 0;
+      if (!bytes.empty()) std::memcpy(out.packs.data(), bytes.data(), bytes.size());
+      return true;
     case Field::space:
       return out.spaces.size() < most_spaces && get_space(bytes, out.spaces.emplace_back());
   }
