@@ -26,9 +26,8 @@ class ContentRecorder {
   /// empty. Of a snapshot all pages that it needs are checked. What that costs is bounded by the size of its files.
   Result<Manifest> record(const SnapshotContent& content, bool must_pack);
   Result<Manifest> record(const OpenedSnapshot& snapshot, bool must_pack);
-  /// Whether there is a new pack, how many pages are in it, and what it takes.
+  /// Whether there is a new pack, and what it takes.
   bool has_pack() const { return has_pack_; }
-  std::uint64_t new_pages() const { return builder_.pages(); }
   std::uint64_t pack_bytes() const { return builder_.bytes(); }
 
  private:

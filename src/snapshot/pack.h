@@ -24,8 +24,6 @@ class Pack {
   /// Reads the table and checks that it is the one of this id; `damaged` is what every failure says.
   static Result<Pack> open(FileDescriptor file, PackPlace place, const Sha256& id, Error damaged);
 
-  const Sha256& id() const { return id_; }
-  std::uint64_t bytes() const { return place_.bytes; }
   std::uint32_t frames() const { return std::uint32_t(table_.size()); }
   /// How many pages the frame has.
   std::uint32_t pages(std::uint32_t frame) const { return table_[frame].pages; }

@@ -45,8 +45,6 @@ class ResidentPacks {
   }
   std::string failure() const;
   std::uint64_t resident_bytes() const { return memory_.used(); }
-  std::size_t count() const { return packs_.size(); }
-  const Pack& pack(std::size_t number) const { return packs_[number].pack; }
 
  private:
   struct Frame {

@@ -76,8 +76,9 @@ Result<void> TemporaryFile::publish(const std::string& name, bool replace) {
   return {};
 }
 
-Result<StoreFolder> StoreFolder::open(const std::string& path, bool may_create) {
+Result<StoreFolder> StoreFolder::open(std::string path, bool may_create) {
   ignore_file_size_signal();
+  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
   if (may_create) {
     std::error_code failed;
     const auto above = std::filesystem::path(path).lexically_normal().parent_path();
@@ -89,7 +90,7 @@ Result<StoreFolder> StoreFolder::open(const std::string& path, bool may_create) 
   }
   FileDescriptor folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!folder) return error("cannot open the folder of snapshots {}: {}", path, std::strerror(errno));
-  return StoreFolder(std::move(folder), path);
+  return StoreFolder(std::move(folder), std::move(path));
 }
 
 FileDescriptor StoreFolder::open_lock(Use use) const {

@@ -47,7 +47,7 @@ class TemporaryFile {
 class StoreFolder {
  public:
   /// The folder, made (with those above it) if that is allowed and it is not there.
-  static Result<StoreFolder> open(const std::string& path, bool may_create);
+  static Result<StoreFolder> open(std::string path, bool may_create);
   const std::string& path() const { return path_; }
 
   enum class Use : std::uint8_t {

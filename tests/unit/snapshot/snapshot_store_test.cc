@@ -143,7 +143,7 @@ TEST_F(SnapshotStoreTest, NamesStayInTheFolder) {
 // What a machine's memory holds is for its user only.
 TEST_F(SnapshotStoreTest, OthersCannotReadIt) {
   const auto path = folder_.path("deep/store");
-  const auto store = must_open(path);
+  const auto store = must_open(path + "/");
   must_save(store, "one", sample_content(sample_pages(3, 1)));
   for (const auto& name : {std::string(), std::string("/one.snapshot")}) {
     struct stat status;
