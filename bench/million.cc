@@ -125,7 +125,8 @@ int main(int count, char** arguments) {
   Million all;
   all.config.kernel = arguments[1], all.config.initrd = arguments[2], all.config.append = "console=ttyS0 quiet";
   all.config.memory = 256 << 20;
-  all.config.network = all.config.sandbox = false;
+  all.config.network = NetworkKind::none;
+  all.config.sandbox = false;
   all.base = std::make_shared<const MachineImage>(boot(all.config));
   all.parked.resize(machines);
   const auto empty = resident();

@@ -10,6 +10,7 @@
 #include "device/uart16550.h"
 #include "device/virtio/console.h"
 #include "device/virtio/mmio.h"
+#include "device/virtio/net.h"
 #include "machine/boot.h"
 #include "machine/bus.h"
 #include "machine/console.h"
@@ -38,6 +39,7 @@ class Computer final : public Machine,
   void pause_when(std::int64_t guest_ns, std::function<void()> then) override;
   Result<MachineImage> capture() override;
   Result<void> take_over(const MachineImage& image) override;
+  void set_mac(const MacAddress& mac) override;
   std::size_t type(std::span<const std::byte> keys) override;
   void resize_console(std::uint16_t columns, std::uint16_t rows) override;
   void power_off() override;
@@ -65,6 +67,7 @@ class Computer final : public Machine,
   Result<void> make_board();
   void make_htif();
   Result<void> make_virtio();
+  Result<std::unique_ptr<Network>> make_network();
   Result<void> make_harts();
   Result<void> attach_virtio(std::unique_ptr<VirtioDevice> device);
   Result<std::vector<std::byte>> build_device_tree(std::optional<AddressRange> initrd);
@@ -133,6 +136,7 @@ class Computer final : public Machine,
   std::unique_ptr<TestFinisher> finisher_;
   std::vector<std::unique_ptr<VirtioMmio>> virtio_;
   VirtioConsole* virtio_console_ = nullptr;
+  VirtioNet* card_ = nullptr;     // null: no network
   std::vector<Device*> devices_;  // all of them, in the order in which they reset
   std::unique_ptr<Htif> htif_;
   std::uint64_t rtc_timer_ = 0;

@@ -124,6 +124,8 @@ Result<void> Computer::for_each_record(F&& one) {
     if (auto done = both(fmt::format("hart {}", hart->id()), *hart); !done) return done;
   for (std::size_t n = 0; n < devices_.size(); n++)
     if (auto done = both(fmt::format("{} {}", n, devices_[n]->name()), *devices_[n]); !done) return done;
+  if (card_)
+    if (auto done = both(card_->network().kind(), card_->network()); !done) return done;
   if (htif_)
     if (auto done = both("htif", *htif_); !done) return done;
   if (auto done = both("sbi", *sbi_); !done) return done;

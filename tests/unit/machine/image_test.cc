@@ -39,7 +39,8 @@ class Images : public testing::TestWithParam<EngineKind> {
     config_.kernel = (folder_ / "kernel").string();
     config_.memory = 16 << 20;
     config_.cpus = 2;
-    config_.network = config_.sandbox = false;
+    config_.network = NetworkKind::none;
+    config_.sandbox = false;
     config_.clock = ClockKind::instructions;
     config_.engine = GetParam();
   }
