@@ -55,7 +55,8 @@ inline MachineConfig bench_config(const std::string& kernel, const std::string& 
   MachineConfig config;
   config.kernel = kernel, config.initrd = initrd, config.append = "console=ttyS0 quiet";
   config.memory = 256 << 20;
-  config.network = config.sandbox = false;
+  config.network = NetworkKind::none;
+  config.sandbox = false;
   return config;
 }
 

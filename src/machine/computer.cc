@@ -9,14 +9,13 @@
 
 #include "base/clock.h"
 #include "device/virtio/entropy.h"
-#include "device/virtio/net.h"
 #include "machine/byte_size.h"
 #include "machine/memory_map.h"
+#include "machine/peer_network.h"
 
 namespace doppel {
 namespace {
 
-constexpr MacAddress guest_mac = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
 constexpr std::int64_t ns_per_tick = 1'000'000'000 / timebase_frequency;
 constexpr unsigned software_interrupt_base =
     2 * max_harts;  // sources of Computer::set_level behind the PLIC's contexts
@@ -68,6 +67,9 @@ Result<void> Computer::check_config() const {
   if (config_.memory > host_memory())
     return error("{} of memory are more than the {} that this host has: give less --memory",
                  byte_size_text(config_.memory), byte_size_text(host_memory()));
+  if (!config_.ports.empty() && config_.network != NetworkKind::user)
+    return error("ports are published by the user-mode network: give --net user, or no --publish");
+  if (!is_unicast(config_.mac)) return error("the network card's address is not that of one card: give another --mac");
   if (config_.engine == EngineKind::interpreter && config_.reports.any())
     return error("--perf-map, --jitdump and --dump tell of translated code, and the interpreter makes none");
   return {};
@@ -267,6 +269,13 @@ Result<void> Computer::attach_virtio(std::unique_ptr<VirtioDevice> device) {
   return {};
 }
 
+Result<std::unique_ptr<Network>> Computer::make_network() {
+  if (config_.network == NetworkKind::peer) return std::unique_ptr<Network>(std::make_unique<PeerNetwork>(*input_));
+  auto network = make_user_network(*loop_, config_.ports);
+  if (!network) return network.failure();
+  return input_->wrap(std::move(*network));
+}
+
 Result<void> Computer::make_virtio() {
   const VirtioHost host{*memory_, [this](std::function<void()> event) { input_->later(std::move(event)); }};
   for (const auto& spec : config_.disks) {
@@ -278,10 +287,11 @@ Result<void> Computer::make_virtio() {
     blocks_.push_back(block.get());
     if (auto attached = attach_virtio(std::move(block)); !attached) return attached;
   }
-  if (config_.network) {
-    auto network = make_user_network(*loop_, config_.ports);
+  if (config_.network != NetworkKind::none) {
+    auto network = make_network();
     if (!network) return network.failure();
-    auto card = std::make_unique<VirtioNet>(host, input_->wrap(std::move(*network)), guest_mac);
+    auto card = std::make_unique<VirtioNet>(host, std::move(*network), config_.mac);
+    card_ = card.get();
     if (auto attached = attach_virtio(std::move(card)); !attached) return attached;
   }
   auto console = std::make_unique<VirtioConsole>(

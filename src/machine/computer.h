@@ -12,6 +12,7 @@
 #include "device/virtio/console.h"
 #include "device/virtio/mmio.h"
 #include "device/vmgenid.h"
+#include "device/virtio/net.h"
 #include "machine/boot.h"
 #include "machine/bus.h"
 #include "machine/console.h"
@@ -42,6 +43,7 @@ class Computer final : public Machine,
   Result<void> take_over(MachineImage image, std::int64_t elapsed_ns) override;
   std::int64_t sleeps_ns() override;
   void become(const std::string& identity) override;
+  void set_mac(const MacAddress& mac) override;
   std::size_t type(std::span<const std::byte> keys) override;
   void resize_console(std::uint16_t columns, std::uint16_t rows) override;
   void power_off() override;
@@ -69,6 +71,7 @@ class Computer final : public Machine,
   Result<void> make_board();
   void make_htif();
   Result<void> make_virtio();
+  Result<std::unique_ptr<Network>> make_network();
   Result<void> make_harts();
   Result<void> attach_virtio(std::unique_ptr<VirtioDevice> device);
   Result<std::vector<std::byte>> build_device_tree(std::optional<AddressRange> initrd);
@@ -150,6 +153,7 @@ class Computer final : public Machine,
   std::vector<std::unique_ptr<VirtioMmio>> virtio_;
   VirtioConsole* virtio_console_ = nullptr;
   std::vector<VirtioBlock*> blocks_;
+  VirtioNet* card_ = nullptr;     // null: no network
   std::vector<Device*> devices_;  // all of them, in the order in which they reset
   std::unique_ptr<Htif> htif_;
   std::uint64_t rtc_timer_ = 0;

@@ -128,6 +128,8 @@ Result<void> Computer::for_each_record(F&& one, std::int64_t elapsed_ns) {
     if (auto done = both(fmt::format("hart {}", hart->id()), *hart); !done) return done;
   for (std::size_t n = 0; n < devices_.size(); n++)
     if (auto done = both(fmt::format("{} {}", n, devices_[n]->name()), *devices_[n]); !done) return done;
+  if (card_)
+    if (auto done = both(card_->network().kind(), card_->network()); !done) return done;
   if (htif_)
     if (auto done = both("htif", *htif_); !done) return done;
   if (auto done = both("sbi", *sbi_); !done) return done;
@@ -177,6 +179,8 @@ void Computer::become(const std::string& identity) {
   Vmgenid::Identifier generation;
   input_->entropy(generation);
   vmgenid_->change(generation);
+  if (card_) card_->set_mac({0x52, 0x54, 0x00, std::uint8_t(generation[0]), std::uint8_t(generation[1]),
+                             std::uint8_t(generation[2])});
   if (virtio_console_->guest_open(identity_port)) tell_identity();
 }
 

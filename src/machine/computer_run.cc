@@ -77,6 +77,11 @@ std::size_t Computer::output(std::span<const std::byte> data) {
   return data.size();
 }
 
+void Computer::set_mac(const MacAddress& mac) {
+  std::lock_guard guard(lock_);
+  if (card_) card_->set_mac(mac);
+}
+
 std::size_t Computer::type(std::span<const std::byte> keys) {
   std::lock_guard guard(lock_);
   return typed(keys);
@@ -177,7 +182,7 @@ Result<int> Computer::serve_ends() {
 
 Result<MachineOutcome> Computer::run() {
   const SandboxOptions confinement{
-      .network = config_.network,
+      .network = config_.network == NetworkKind::user,
       .io_uring = !config_.disks.empty(),
       .socket_directory = console_->socket_directory(),
       .readable = files_loaded_ ? std::vector<std::string>()

@@ -25,6 +25,14 @@ namespace doppel {
 /// What executes the guest's code.
 enum class EngineKind : std::uint8_t { interpreter, fast, optimizing };
 
+/// What is at the other end of the network cable.
+enum class NetworkKind : std::uint8_t {
+  none,  // there is no network card
+  user,  // the host's network, by way of a user-mode stack
+  peer,  // one computer that answers, inside this process; repeatable by the instruction clock
+};
+inline constexpr MacAddress default_mac = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
+
 /// What a user asks for. Paths that are empty are not given.
 struct MachineConfig {
   std::string kernel, initrd, append, firmware, dtb;
@@ -33,9 +41,10 @@ struct MachineConfig {
   unsigned cpus = 1;                  // 1 to 32
   unsigned mmu = 39;                  // bits of the largest virtual address space: 39, 48 or 57
   std::string identity = "0";         // what the guest reads from the port doppel.identity, one line
-  bool network = true;
-  std::vector<PublishedPort> ports;
-  std::string console = "stdio";  // stdio, none, unix:PATH, or a file for the output
+  NetworkKind network = NetworkKind::user;
+  MacAddress mac = default_mac;
+  std::vector<PublishedPort> ports;  // with NetworkKind::user
+  std::string console = "stdio";     // stdio, none, unix:PATH, or a file for the output
   /// In the place of `console`: gets the guest's output, under the device lock. It must not wait, nor call the machine.
   /// Signals stay as they are then.
   std::function<void(std::span<const std::byte>)> console_output;
@@ -103,9 +112,13 @@ class Machine {
   /// In how many nanoseconds a hart can run, as far as timers tell: 0 is now, INT64_MAX never. While paused.
   virtual std::int64_t sleeps_ns() = 0;
   /// From now on it is another machine than the one that was captured, of this name: the guest hears of it by its
-  /// vmgenid, whereupon it makes its random numbers anew, and reads the name from the port doppel.identity. By the
+  /// vmgenid, whereupon it makes its random numbers anew, and reads the name from the port doppel.identity; its network
+  /// card has another address (see set_mac()). By the
   /// instruction clock all that is new follows from the name. While paused.
   virtual void become(const std::string& identity) = 0;
+  /// Gives the network card another address, if there is one: a driver that starts from now on reads it, one that runs
+  /// goes on with the old one. Copies keep it. While it is paused.
+  virtual void set_mac(const MacAddress& mac) = 0;
   /// Types on the guest's console; how many bytes it took. The others are to be typed again when the guest has read
   /// some. Any thread.
   virtual std::size_t type(std::span<const std::byte> keys) = 0;

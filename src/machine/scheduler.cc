@@ -112,6 +112,7 @@ void Scheduler::save(Writer& out) const {
   std::lock_guard guard(lock_);
   out.put(quantum_ns_);
   out.put(turn_);
+  out.put<std::uint64_t>(advanced_);
   for (const auto& slot : slots_) {
     out.put(std::uint64_t(slot.state));
     out.put<std::uint64_t>(slot.woken);
@@ -122,6 +123,7 @@ void Scheduler::save(Writer& out) const {
 Result<void> Scheduler::restore(Reader& in) {
   const auto quantum = in.get<std::int64_t>();
   const auto turn = in.get<std::uint64_t>();
+  const bool advanced = in.get<std::uint64_t>() != 0;
   auto slots = slots_;
   bool sound = quantum >= 0;
   for (auto& slot : slots) {
@@ -141,6 +143,7 @@ Result<void> Scheduler::restore(Reader& in) {
     if (slots_[n].state == State::ready) ready_.push_back(&slots_[n]);
   }
   quantum_ns_ = quantum;
+  advanced_ = advanced;
   turn_ = turn % slots_.size();
   return {};
 }
@@ -268,10 +271,14 @@ void Scheduler::work_deterministically() {
       work_.wait(guard);
       continue;
     }
-    guard.unlock();
-    input_.advance_to(quantum_ns_);  // events may wake harts, or halt
-    guard.lock();
+    // Once for each point in time, also where an event halts: what it makes happen later must not happen too soon.
+    if (!std::exchange(advanced_, true)) {
+      guard.unlock();
+      input_.advance_to(quantum_ns_);  // events may wake harts, or halt
+      guard.lock();
+    }
     if (halted_) continue;
+    advanced_ = false;
     wake_due();
     // Round robin by number, whatever order they became ready in.
     Slot* slot = nullptr;

@@ -104,6 +104,7 @@ class Scheduler {
   // Deterministic: guest time when the running hart's quantum began, and its steps then.
   std::int64_t quantum_ns_ = 0;
   std::uint64_t quantum_steps_ = 0;
+  bool advanced_ = false;               // what is due then has been delivered
   std::uint64_t turn_ = 0;              // the hart that comes next if it is ready
   const Hart* quantum_hart_ = nullptr;  // null between quanta
 };

@@ -61,6 +61,7 @@ class VirtioConsole : public VirtioDevice {
   void queue_stopped(unsigned queue) override;
   void save_state(Writer& out) const override;
   Result<void> restore_state(Reader& in) override;
+  void resumed() override;
 
  private:
   /// Control messages that wait for a buffer, in the order in which they go: bits of Port::pending.

@@ -52,7 +52,8 @@ class CountingGuest : public testing::Test {
     folder_ = name;
     config_.kernel = (folder_ / "kernel").string();
     config_.memory = 16 << 20;
-    config_.network = config_.sandbox = false;
+    config_.network = NetworkKind::none;
+    config_.sandbox = false;
     const auto bytes = program().elf().build();
     std::ofstream(config_.kernel, std::ios::binary)
         .write(reinterpret_cast<const char*>(bytes.data()), std::streamsize(bytes.size()));
