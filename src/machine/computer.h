@@ -19,6 +19,7 @@
 #include "machine/machine.h"
 #include "machine/sbi.h"
 #include "machine/scheduler.h"
+#include "storage/layered_disk.h"
 
 namespace doppel {
 
@@ -63,7 +64,8 @@ class Computer final : public Machine,
   Result<void> make_memory(const MachineImage* image);
   Result<void> make_board();
   void make_htif();
-  Result<void> make_virtio();
+  Result<void> make_virtio(const MachineImage* image);
+  Result<void> make_disks(const VirtioHost& host, const MachineImage* image);
   Result<void> make_harts();
   Result<void> attach_virtio(std::unique_ptr<VirtioDevice> device);
   Result<std::vector<std::byte>> build_device_tree(std::optional<AddressRange> initrd);
@@ -77,6 +79,8 @@ class Computer final : public Machine,
   // computer_image.cc
   std::string shape() const;
   Result<void> read_board(const MachineImage& image);
+  Result<std::vector<DiskImage>> freeze_disks();
+  Result<void> adopt_disks(const std::vector<DiskImage>& images);
   template <typename F>
   Result<void> for_each_record(F&& one);
   void save_board(Writer& out) const;
@@ -131,6 +135,11 @@ class Computer final : public Machine,
   std::unique_ptr<TestFinisher> finisher_;
   std::vector<std::unique_ptr<VirtioMmio>> virtio_;
   VirtioConsole* virtio_console_ = nullptr;
+  struct DiskParts {
+    AsyncDisk* requests;  // the device's
+    LayeredDisk* content;
+  };
+  std::vector<DiskParts> disks_;
   std::vector<Device*> devices_;  // all of them, in the order in which they reset
   std::unique_ptr<Htif> htif_;
   std::uint64_t rtc_timer_ = 0;

@@ -103,10 +103,10 @@ Result<void> Computer::for_each_record(F&& one) {
     return one(name, [&](Writer& out) { part.save(out); }, [&](Reader& in) { return part.restore(in); });
   };
   const auto restore_same_board = [&](Reader& in) -> Result<void> {
-    const auto made = std::exchange(board_, {});
-    if (auto restored = restore_board(in); !restored) return restored;
-    if (board_ != made) return error("the saved machine has another firmware");
-    return {};
+    const auto made = board_;
+    auto restored = restore_board(in);
+    if (std::exchange(board_, made) != made && restored) return error("the saved machine has another firmware");
+    return restored;
   };
   if (auto done = one("board", [&](Writer& out) { save_board(out); }, restore_same_board); !done) return done;
   if (auto done = both("time", *input_); !done) return done;
@@ -139,9 +139,29 @@ Result<void> Computer::restore_keys(Reader& in) {
   return {};
 }
 
+Result<std::vector<DiskImage>> Computer::freeze_disks() {
+  std::vector<DiskImage> images;
+  for (const auto& disk : disks_) {
+    disk.requests->drain();
+    auto image = disk.content->freeze();
+    if (!image) return image.failure();
+    images.push_back(std::move(*image));
+  }
+  return images;
+}
+
+Result<void> Computer::adopt_disks(const std::vector<DiskImage>& images) {
+  for (std::size_t n = 0; n < disks_.size(); n++)
+    if (auto adopted = disks_[n].content->adopt(images[n]); !adopted) return adopted;
+  return {};
+}
+
 Result<MachineImage> Computer::capture() {
   std::lock_guard guard(lock_);
   MachineImage image;
+  auto disks = freeze_disks();
+  if (!disks) return disks.failure();
+  image.disks = std::move(*disks);
   Writer out;
   const auto kind = shape();
   out.blob(std::as_bytes(std::span(kind)));
@@ -166,12 +186,19 @@ Result<void> Computer::take_over(const MachineImage& image) {
     return error("the saved machine is another kind of machine: {}, and this is: {}", found, shape());
   if (image.memory.base != memory_->base() || image.memory.size != memory_->size())
     return error("the saved machine's memory of {} bytes does not fit", image.memory.size);
+  if (image.disks.size() != disks_.size())
+    return error("the saved machine has {} disks, and this one {}", image.disks.size(), disks_.size());
+  for (const auto& device : virtio_) device->reset();  // nothing of its old life reaches what it becomes
   memory_->adopt(image.memory);
+  if (auto adopted = adopt_disks(image.disks); !adopted) return adopted;
   auto done =
       for_each_record([&](std::string_view name, auto&&, auto&& restore) { return get_record(in, name, restore); });
   if (done && in.left() != 0) done = error("the saved machine has more in it than this machine is made of");
   begin_host_clock();
-  return done;
+  if (!done) return done;
+  for (const auto& device : virtio_) device->resume();
+  if (!typed_.empty()) input_->later([this] { pump_typed(); });
+  return {};
 }
 
 }  // namespace doppel

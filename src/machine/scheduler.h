@@ -100,6 +100,7 @@ class Scheduler {
   std::int64_t quantum_ns_ = 0;
   std::uint64_t quantum_steps_ = 0;
   std::uint64_t turn_ = 0;              // the hart that comes next if it is ready
+  bool events_ran_ = false;             // those that were due at quantum_ns_: once, also if that halted us
   const Hart* quantum_hart_ = nullptr;  // null between quanta
 };
 

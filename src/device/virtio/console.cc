@@ -287,6 +287,7 @@ void VirtioConsole::save_state(Writer& out) const {
     out.put<std::uint8_t>(port.ready);
     out.put<std::uint8_t>(port.guest_open);
     out.put(port.pending);
+    out.put<std::uint8_t>(port.blocked);
   }
 }
 
@@ -303,8 +304,13 @@ Result<void> VirtioConsole::restore_state(Reader& in) {
     ports_[i].ready = in.get<std::uint8_t>() != 0;
     set_guest_open(i, in.get<std::uint8_t>() != 0);
     ports_[i].pending = in.get<std::uint8_t>() & all;
+    ports_[i].blocked = in.get<std::uint8_t>() != 0;
   }
   return {};
+}
+
+void VirtioConsole::resumed() {
+  for (unsigned i = 0; i < ports_.size(); i++) output_ready(i);
 }
 
 }  // namespace doppel

@@ -59,6 +59,7 @@ class VirtioConsole : public VirtioDevice {
   void queue_stopped(unsigned queue) override;
   void save_state(Writer& out) const override;
   Result<void> restore_state(Reader& in) override;
+  void resumed() override;
 
  private:
   /// Control messages that wait for a buffer, in the order in which they go: bits of Port::pending.
@@ -78,7 +79,7 @@ class VirtioConsole : public VirtioDevice {
     bool ready = false;             // the driver said PORT_READY
     bool guest_open = false;
     std::uint8_t pending = 0;
-    bool blocked = false;  // the port has yet to say output_ready(); not saved: trying again finds out
+    bool blocked = false;  // the port has yet to say output_ready(); a copy's port is tried again
   };
   struct Control {  // 5.3.6.2: struct virtio_console_control
     std::uint32_t id;

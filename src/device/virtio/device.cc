@@ -46,22 +46,27 @@ void VirtioDevice::notify(unsigned index) {
   if (index < queues_.size() && usable(index)) process(index);
 }
 
-void VirtioDevice::save(Writer& out) const { save_state(out); }
+void VirtioDevice::save(Writer& out) const {
+  out.put(deferred_);
+  save_state(out);
+}
 
 Result<void> VirtioDevice::restore(Reader& in, std::uint64_t features, bool running) {
   cleared();
   features_ = features;
   running_ = running;
-  deferred_ = 0;
+  deferred_ = in.get<std::uint64_t>();
   if (auto result = restore_state(in); !result || !in.ok()) {
     reset();
     return result ? error("the snapshot's record of {} is cut short", name_) : result;
   }
-  later([this] {
-    if (running_) resumed();
-    for (unsigned i = 0; i < queues_.size(); i++) notify(i);
-  });
   return {};
+}
+
+void VirtioDevice::resume() {
+  if (running_) resumed();
+  for (unsigned i = 0; i < queues_.size(); i++)
+    if (deferred_ >> i & 1) visit_later(i);
 }
 
 void VirtioDevice::fail() {
@@ -87,7 +92,13 @@ void VirtioDevice::process_later(unsigned queue) {
   const std::uint64_t bit = 1ull << queue;
   if (deferred_ & bit) return;
   deferred_ |= bit;
-  later([this, queue, bit] {
+  visit_later(queue);
+}
+
+void VirtioDevice::visit_later(unsigned queue) {
+  later([this, queue] {
+    const std::uint64_t bit = 1ull << queue;
+    if (!(deferred_ & bit)) return;  // a reset came between
     deferred_ &= ~bit;
     notify(queue);
   });

@@ -68,9 +68,12 @@ class VirtioDevice {
   void notify(unsigned index);
 
   void save(Writer& out) const;
-  /// Reads hostile bytes. Guest memory need not hold its restored content yet: what has to be done again is done
-  /// through VirtioHost::later. `running` is whether DRIVER_OK is set and DEVICE_NEEDS_RESET is not.
+  /// Reads hostile bytes. Guest memory need not hold its restored content yet: what has to be done again is done by
+  /// resume(). `running` is whether DRIVER_OK is set and DEVICE_NEEDS_RESET is not.
   Result<void> restore(Reader& in, std::uint64_t features, bool running);
+  /// The whole machine is restored: goes on with what was under way when it was saved, and with nothing else, so that a
+  /// queue that the driver has yet to notify about waits for that.
+  void resume();
 
  protected:
   virtual std::uint64_t features() const = 0;
@@ -82,7 +85,7 @@ class VirtioDevice {
   virtual void queue_stopped(unsigned) {}
   virtual void save_state(Writer& out) const = 0;
   virtual Result<void> restore_state(Reader& in) = 0;
-  /// Runs when guest memory is restored too, before the queues are processed.
+  /// Goes on with what the device itself was at when it was saved.
   virtual void resumed() {}
 
   bool has(std::uint64_t feature) const { return features_ & feature; }
@@ -110,6 +113,8 @@ class VirtioDevice {
   void config_changed();
 
  private:
+  void visit_later(unsigned queue);
+
   VirtioHost host_;
   std::uint32_t id_;
   std::string_view name_;
@@ -117,8 +122,7 @@ class VirtioDevice {
   VirtioTransport* transport_ = nullptr;
   std::uint64_t features_ = 0;
   bool running_ = false;
-  std::uint64_t deferred_ =
-      0;  // a bit for each queue that process_later() is to visit; not state: restore() visits all
+  std::uint64_t deferred_ = 0;  // a bit for each queue that process_later() is to visit
   std::shared_ptr<int> alive_ = std::make_shared<int>();
 };
 

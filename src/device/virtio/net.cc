@@ -141,9 +141,11 @@ void VirtioNet::send(const Chain& chain) {
 void VirtioNet::save_state(Writer& out) const { out.put<std::uint8_t>(waiting_); }
 
 Result<void> VirtioNet::restore_state(Reader& in) {
-  waiting_ =
-      in.get<std::uint8_t>() != 0;  // the first notification, which restore() gives itself, asks the network again
+  waiting_ = in.get<std::uint8_t>() != 0;
   return {};
 }
+
+/// Another network, which has no reason to wait.
+void VirtioNet::resumed() { process(receive_queue); }
 
 }  // namespace doppel

@@ -27,6 +27,7 @@ class VirtioNet : public VirtioDevice {
   void process(unsigned queue) override;
   void save_state(Writer& out) const override;
   Result<void> restore_state(Reader& in) override;
+  void resumed() override;
 
  private:
   enum : unsigned { receive_queue = 0, transmit_queue = 1 };

@@ -244,7 +244,7 @@ TEST_F(VirtioNetTest, ASavedCardThatWaitedForBuffersAsksItsNewNetworkAgain) {
   Reader in{saved};
   ASSERT_TRUE(rig.mmio->restore(in).ok());
   EXPECT_EQ(rig.save(), saved);
-  rig.later.run();
+  rig.resume();
   EXPECT_EQ(network->resumes, 1u);
   Driver copy = *old_driver;  // its rings, with the new device
   const auto at = copy.allocate(2000);
