@@ -282,7 +282,7 @@ Result<void> Computer::make_disks(const VirtioHost& host, const MachineImage* im
     } else {
       auto opened = open_disk(spec);
       if (!opened) return opened.failure();
-      disk = std::make_unique<LayeredDisk>(std::move(*opened), scratch);
+      disk = std::make_unique<LayeredDisk>(std::move(*opened), scratch, !spec.snapshot);
     }
     auto* const content = disk.get();
     auto requests = input_->open(std::move(disk));

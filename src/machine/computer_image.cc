@@ -86,7 +86,10 @@ void Computer::pause() {
   scheduler_->wait_halted();
 }
 
-void Computer::resume() { scheduler_->resume(); }
+void Computer::resume() {
+  std::lock_guard guard(end_lock_);
+  if (!end_) scheduler_->resume();  // a machine that ended while it was paused stays so
+}
 
 void Computer::pause_when(std::int64_t guest_ns, std::function<void()> then) {
   std::lock_guard guard(lock_);
@@ -140,6 +143,12 @@ Result<void> Computer::restore_keys(Reader& in) {
 }
 
 Result<std::vector<DiskImage>> Computer::freeze_disks() {
+  // What a guest flushes to such a disk is durable, and a layer in a temporary file is not.
+  for (std::size_t n = 0; n < disks_.size(); n++)
+    if (disks_[n].content->keeps())
+      return error(
+          "{} keeps what the guest writes to it, so the machine cannot be copied: give it as {},snapshot or ,ro",
+          config_.disks[n].path, config_.disks[n].path);
   std::vector<DiskImage> images;
   for (const auto& disk : disks_) {
     disk.requests->drain();

@@ -52,8 +52,12 @@ std::shared_ptr<const BlockLayer> merge(const BlockLayer& upper, const BlockLaye
 
 }  // namespace
 
-LayeredDisk::LayeredDisk(std::shared_ptr<Disk> disk, std::shared_ptr<ScratchFile> scratch)
-    : base_(std::move(disk)), scratch_(std::move(scratch)), read_only_(base_->read_only()), layered_(false) {}
+LayeredDisk::LayeredDisk(std::shared_ptr<Disk> disk, std::shared_ptr<ScratchFile> scratch, bool keeps)
+    : base_(std::move(disk)),
+      scratch_(std::move(scratch)),
+      read_only_(base_->read_only()),
+      keeps_(keeps),
+      layered_(false) {}
 
 LayeredDisk::LayeredDisk(DiskImage image, bool read_only, std::shared_ptr<ScratchFile> scratch)
     : base_(std::move(image.base)),

@@ -14,8 +14,9 @@ namespace doppel {
 /// layer costs nothing until something is written. Nothing in it is durable.
 class LayeredDisk final : public Disk {
  public:
-  /// A disk as it was opened. Without a scratch file it cannot be frozen.
-  LayeredDisk(std::shared_ptr<Disk> disk, std::shared_ptr<ScratchFile> scratch);
+  /// A disk as it was opened. Without a scratch file it cannot be frozen. `keeps`: what is flushed to it has to be
+  /// durable.
+  LayeredDisk(std::shared_ptr<Disk> disk, std::shared_ptr<ScratchFile> scratch, bool keeps = false);
   /// What was captured, to go on from.
   LayeredDisk(DiskImage image, bool read_only, std::shared_ptr<ScratchFile> scratch);
   ~LayeredDisk() override;
@@ -25,6 +26,9 @@ class LayeredDisk final : public Disk {
   Result<DiskImage> freeze();
   /// Takes over the content of an image of the same size; what was not frozen is gone. No request is under way.
   Result<void> adopt(const DiskImage& image);
+
+  /// Whether to freeze it would take from the guest that what it flushes is durable.
+  bool keeps() const { return keeps_ && !read_only_ && !layered_; }
 
   std::uint64_t size() const override { return base_->size(); }
   bool read_only() const override { return read_only_; }
@@ -52,7 +56,7 @@ class LayeredDisk final : public Disk {
   std::shared_ptr<Disk> base_;
   std::shared_ptr<const BlockLayer> top_;
   std::shared_ptr<ScratchFile> scratch_;
-  bool read_only_;
+  bool read_only_, keeps_ = false;
   std::atomic<bool> layered_;
   BlockMap private_;
   // Who reads private_, or a slot that it says, holds lock_ shared, so that a slot is not another disk's meanwhile. Who

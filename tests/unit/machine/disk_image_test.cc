@@ -112,9 +112,12 @@ class GuestDriver : public Program {
       ld(t0, t6), addi(t0, t0, sectors), sd(t0, t6);
     }
   }
+  /// Again and again: a copy may begin after the first time.
   void power_off() {
-    li(t0, test_finisher_map.base), li(t1, 0x5555), sw(t1, t0);
-    loop_forever();
+    li(t0, test_finisher_map.base), li(t1, 0x5555);
+    const auto again = here();
+    sw(t1, t0);
+    jump(again);
   }
 
  private:
@@ -324,6 +327,30 @@ TEST_P(DiskImages, WaitForRequestsThatAreUnderWay) {
     runs.join();
   }
   EXPECT_EQ(read("disk"), content_);
+}
+
+// A fork must not take from the guest that what it flushed is there after a power cut.
+TEST_P(DiskImages, AreNotMadeOfDisksThatKeepWhatIsWritten) {
+  config_.disks[0].snapshot = false;
+  use_kernel(busy());
+  const auto machine = make();
+  const auto image = machine->capture();
+  ASSERT_FALSE(image);
+  EXPECT_THAT(image.message(), HasSubstr("disk,snapshot"));
+  EXPECT_EQ(end_of(*machine).status, 0) << "and the machine goes on";
+  EXPECT_NE(read("disk"), content_);
+}
+
+// Many copies share one open file.
+TEST_P(DiskImages, ShareDisksThatAreReadOnly) {
+  config_.disks[0].read_only = true, config_.disks[0].snapshot = false;
+  use_kernel(busy());
+  const auto machine = make();
+  const auto alone = end_of(*make());
+  const auto image = machine->capture();
+  ASSERT_TRUE(image) << image.message();
+  EXPECT_EQ(image->disks[0].top, nullptr);
+  EXPECT_EQ(end_of(*make(*image)), alone);
 }
 
 TEST_P(DiskImages, FitMachinesWithTheSameDisksOnly) {
