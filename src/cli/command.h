@@ -16,6 +16,7 @@ inline constexpr int exit_usage = 2;  // what the user gave cannot be done; one 
 using Action = std::function<int()>;
 void add_run(CLI::App& program, Action& action);
 void add_image(CLI::App& program, Action& action);
+void add_disk(CLI::App& program, Action& action);
 void add_version(CLI::App& program, Action& action);
 
 /// Prints "doppel: SENTENCE" to standard error, or nothing when the sentence is empty; gives exit_usage.

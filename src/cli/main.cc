@@ -90,6 +90,7 @@ int main(int argc, char** argv) {
   doppel::Action action;
   doppel::add_run(program, action);
   doppel::add_image(program, action);
+  doppel::add_disk(program, action);
   doppel::add_version(program, action);
   program.footer("Start with: doppel run        (boots Debian 13 to a shell; Ctrl-A X leaves)");
   try {

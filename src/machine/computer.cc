@@ -50,8 +50,8 @@ Result<std::unique_ptr<Machine>> Computer::create(const MachineConfig& config, c
   if (auto opened = c.open_signature(); !opened) return opened.failure();
   if (auto known = image ? c.read_board(*image) : c.load_files(); !known) return known.failure();
   if (auto memory = c.make_memory(image); !memory) return memory.failure();
-  for (const auto step : {&Computer::make_board, &Computer::make_virtio})
-    if (auto done = (c.*step)(); !done) return done.failure();
+  if (auto made = c.make_board(); !made) return made.failure();
+  if (auto made = c.make_virtio(image); !made) return made.failure();
   if (auto begun = image ? c.take_over(*image, 0) : c.reset(); !begun) return begun.failure();
   return std::unique_ptr<Machine>(std::move(computer));
 }
@@ -276,17 +276,37 @@ Result<std::unique_ptr<Network>> Computer::make_network() {
   return input_->wrap(std::move(*network));
 }
 
-Result<void> Computer::make_virtio() {
-  const VirtioHost host{*memory_, [this](std::function<void()> event) { input_->later(std::move(event)); }};
+/// The disks, from their files or as they are in an image.
+Result<void> Computer::make_disks(const VirtioHost& host, const MachineImage* image) {
+  if (config_.disks.empty()) return {};
+  if (image && image->disks.size() != config_.disks.size())
+    return error("the saved machine has {} disks, and this one {}", image->disks.size(), config_.disks.size());
+  // Now, because later the sandbox forbids it. A machine that does without it cannot be captured.
+  std::shared_ptr<ScratchFile> scratch;
+  if (auto made = ScratchFile::of_process()) scratch = std::move(*made);
   for (const auto& spec : config_.disks) {
-    auto disk = open_disk(spec);
-    if (!disk) return disk.failure();
+    std::unique_ptr<LayeredDisk> disk;
+    if (image) {
+      disk = std::make_unique<LayeredDisk>(image->disks[disks_.size()], spec.read_only, scratch);
+    } else {
+      auto opened = open_disk(spec);
+      if (!opened) return opened.failure();
+      disk = std::make_unique<LayeredDisk>(std::move(*opened), scratch, !spec.snapshot);
+    }
+    auto* const content = disk.get();
+    auto requests = input_->open(std::move(disk));
+    disks_.push_back({requests.get(), content});
     const auto serial = fmt::format("doppel-{}", virtio_.size());
-    auto block =
-        std::make_unique<VirtioBlock>(host, input_->open(std::move(*disk)), serial, std::min(config_.cpus, 4u));
+    auto block = std::make_unique<VirtioBlock>(host, std::move(requests), serial, std::min(config_.cpus, 4u));
     blocks_.push_back(block.get());
     if (auto attached = attach_virtio(std::move(block)); !attached) return attached;
   }
+  return {};
+}
+
+Result<void> Computer::make_virtio(const MachineImage* image) {
+  const VirtioHost host{*memory_, [this](std::function<void()> event) { input_->later(std::move(event)); }};
+  if (auto made = make_disks(host, image); !made) return made;
   if (config_.network != NetworkKind::none) {
     auto network = make_network();
     if (!network) return network.failure();

@@ -22,6 +22,7 @@
 #include "machine/machine.h"
 #include "machine/sbi.h"
 #include "machine/scheduler.h"
+#include "storage/layered_disk.h"
 
 namespace doppel {
 
@@ -70,8 +71,9 @@ class Computer final : public Machine,
   Result<void> make_memory(const MachineImage* image);
   Result<void> make_board();
   void make_htif();
-  Result<void> make_virtio();
   Result<std::unique_ptr<Network>> make_network();
+  Result<void> make_virtio(const MachineImage* image);
+  Result<void> make_disks(const VirtioHost& host, const MachineImage* image);
   Result<void> make_harts();
   Result<void> attach_virtio(std::unique_ptr<VirtioDevice> device);
   Result<std::vector<std::byte>> build_device_tree(std::optional<AddressRange> initrd);
@@ -87,6 +89,8 @@ class Computer final : public Machine,
   // computer_image.cc
   std::string shape() const;
   Result<void> read_board(const MachineImage& image);
+  Result<std::vector<DiskImage>> freeze_disks();
+  Result<void> adopt_disks(const std::vector<DiskImage>& images);
   template <typename F>
   Result<void> for_each_record(F&& one, std::int64_t elapsed_ns = 0);
   void save_board(Writer& out) const;
@@ -154,6 +158,11 @@ class Computer final : public Machine,
   VirtioConsole* virtio_console_ = nullptr;
   std::vector<VirtioBlock*> blocks_;
   VirtioNet* card_ = nullptr;     // null: no network
+  struct DiskParts {
+    AsyncDisk* requests;  // the device's
+    LayeredDisk* content;
+  };
+  std::vector<DiskParts> disks_;
   std::vector<Device*> devices_;  // all of them, in the order in which they reset
   std::unique_ptr<Htif> htif_;
   std::uint64_t rtc_timer_ = 0;

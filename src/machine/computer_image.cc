@@ -97,7 +97,8 @@ void Computer::pause() {
 
 void Computer::resume() {
   paused_ = false;
-  scheduler_->resume();
+  std::lock_guard guard(end_lock_);
+  if (!end_) scheduler_->resume();  // a machine that ended while it was paused stays so
 }
 
 void Computer::pause_when(std::int64_t guest_ns, std::function<void()> then) {
@@ -155,9 +156,35 @@ Result<void> Computer::restore_keys(Reader& in) {
   return {};
 }
 
+Result<std::vector<DiskImage>> Computer::freeze_disks() {
+  // What a guest flushes to such a disk is durable, and a layer in a temporary file is not.
+  for (std::size_t n = 0; n < disks_.size(); n++)
+    if (disks_[n].content->keeps())
+      return error(
+          "{} keeps what the guest writes to it, so the machine cannot be copied: give it as {},snapshot or ,ro",
+          config_.disks[n].path, config_.disks[n].path);
+  std::vector<DiskImage> images;
+  for (const auto& disk : disks_) {
+    disk.requests->drain();
+    auto image = disk.content->freeze();
+    if (!image) return image.failure();
+    images.push_back(std::move(*image));
+  }
+  return images;
+}
+
+Result<void> Computer::adopt_disks(const std::vector<DiskImage>& images) {
+  for (std::size_t n = 0; n < disks_.size(); n++)
+    if (auto adopted = disks_[n].content->adopt(images[n]); !adopted) return adopted;
+  return {};
+}
+
 Result<MachineImage> Computer::capture() {
   std::lock_guard guard(lock_);
   MachineImage image;
+  auto disks = freeze_disks();
+  if (!disks) return disks.failure();
+  image.disks = std::move(*disks);
   Writer out;
   const auto kind = shape();
   out.blob(std::as_bytes(std::span(kind)));
@@ -215,14 +242,21 @@ Result<void> Computer::take_over(MachineImage image, std::int64_t elapsed_ns) {
     return error("the saved machine is another kind of machine: {}, and this is: {}", found, shape());
   if (image.memory.base != memory_->base() || image.memory.size != memory_->size())
     return error("the saved machine's memory of {} bytes does not fit", image.memory.size);
+  if (image.disks.size() != disks_.size())
+    return error("the saved machine has {} disks, and this one {}", image.disks.size(), disks_.size());
+  for (const auto& device : virtio_) device->reset();  // nothing of its old life reaches what it becomes
   memory_->adopt(std::move(image.memory));
+  if (auto adopted = adopt_disks(image.disks); !adopted) return adopted;
   auto done = for_each_record(
       [&](std::string_view name, auto&&, auto&& restore) { return get_record(in, name, restore); }, elapsed_ns);
   if (done && in.left() != 0) done = error("the saved machine has more in it than this machine is made of");
   tell_offset();
+  if (!done) return done;
+  for (const auto& device : virtio_) device->resume();
+  if (!typed_.empty()) input_->later([this] { pump_typed(); });
   std::lock_guard ending(end_lock_);
   end_.reset();
-  return done;
+  return {};
 }
 
 }  // namespace doppel

@@ -4,12 +4,14 @@
 #include <vector>
 
 #include "memory/guest_memory.h"
+#include "storage/disk_image.h"
 
 namespace doppel {
 
-/// Copying one costs its state's few kilobytes; the memory is shared.
+/// Copying one costs its state's few kilobytes; memory and disks are shared.
 struct MachineImage {
   MemoryImage memory;
+  std::vector<DiskImage> disks;  // in the order of MachineConfig::disks
   std::vector<std::byte> state;  // named and versioned records of harts, devices and time
 };
 

@@ -12,32 +12,36 @@
 namespace doppel {
 namespace {
 
-/// Does each request at once and completes it a fixed guest time later, so that completions do not depend on the host's
-/// disk.
+/// Does each request a fixed guest time after it was submitted, so that neither when nor what it does depends on the
+/// host's disk, or on whether the machine was captured in between.
 class DeterministicDisk final : public AsyncDisk {
  public:
   static constexpr std::int64_t latency_ns = 100'000;
 
   DeterministicDisk(std::unique_ptr<Disk> disk, Input& input) : disk_(std::move(disk)), input_(input) {}
   ~DeterministicDisk() override {
-    for (const auto timer : timers_) input_.cancel(timer);
+    for (const auto& [turn, request] : waiting_) input_.cancel(turn);
   }
   void submit(DiskRequest request) override {
-    const bool ok = perform(*disk_, request);
-    auto timer = std::make_shared<std::uint64_t>();
-    *timer = input_.at(input_.now_ns() + latency_ns, [this, timer, ok, done = std::move(request.done)] {
-      std::erase(timers_, *timer);
-      done(ok);
-    });
-    timers_.push_back(*timer);
+    const auto due = request.due ? request.due : next_due();
+    waiting_.emplace(due.turn, std::move(request));
+    input_.at(due, [this, turn = due.turn] { complete(turn); });
   }
   void drain() override {}
+  DiskDue next_due() override { return {input_.now_ns() + latency_ns, input_.take_turn()}; }
   Disk& disk() override { return *disk_; }
 
  private:
+  void complete(std::uint64_t turn) {
+    const auto node = waiting_.extract(turn);
+    if (!node) return;
+    auto& request = node.mapped();
+    const bool ok = (!request.locate || request.locate(request)) && perform(*disk_, request);
+    if (request.done) request.done(ok);
+  }
   std::unique_ptr<Disk> disk_;
   Input& input_;
-  std::vector<std::uint64_t> timers_;
+  std::multimap<std::uint64_t, DiskRequest> waiting_;  // by turn
 };
 
 /// Holds frames for the guest back until the door lets events through.
@@ -128,16 +132,19 @@ void Input::save(Writer& out) const {
   out.put(std::uint64_t(kind_));
   out.put(now_ns());
   out.put(seed_);
+  out.put(next_timer_);
 }
 
 Result<void> Input::restore(Reader& in, std::int64_t elapsed_ns) {
   const auto kind = in.get<std::uint64_t>();
   auto now = in.get<std::int64_t>();
   const auto seed = in.get<std::uint64_t>();
+  const auto turn = in.get<std::uint64_t>();
   constexpr std::int64_t most = 1LL << 60;  // 36 years
-  if (!in.ok() || now < 0 || now > most) return error("the saved time is damaged");
+  if (!in.ok() || now < 0 || now > most || turn > std::uint64_t(most)) return error("the saved time is damaged");
   if (kind != std::uint64_t(kind_)) return error("the machine that was saved has another --clock");
   seed_ = seed;
+  next_timer_ = std::max(next_timer_, turn);
   now += elapsed_ns;
   if (deterministic()) {
     virtual_now_ = now;
@@ -180,14 +187,19 @@ void Input::later(std::function<void()> event) {
 
 std::uint64_t Input::at(std::int64_t when_ns, std::function<void()> event) {
   if (!deterministic()) return loop_.at(start_ + when_ns, std::move(event));
-  events_.emplace(when_ns, std::pair(next_timer_, std::move(event)));
+  const auto turn = take_turn();
+  at({when_ns, turn}, std::move(event));
+  return turn;
+}
+
+void Input::at(DiskDue due, std::function<void()> event) {
+  events_.emplace(std::pair(due.ns, due.turn), std::move(event));
   loop_.post([] {});  // an idle machine waits on the loop
-  return next_timer_++;
 }
 
 void Input::cancel(std::uint64_t timer) {
   if (!deterministic()) return loop_.cancel(timer);
-  std::erase_if(events_, [&](const auto& entry) { return entry.second.first == timer; });
+  std::erase_if(events_, [&](const auto& entry) { return entry.first.second == timer; });
 }
 
 std::unique_ptr<AsyncDisk> Input::open(std::unique_ptr<Disk> disk) {
@@ -205,15 +217,15 @@ void Input::advance_to(std::int64_t ns) {
   virtual_now_ = ns;
   // What is delivered now may deliver more; that waits for the next quantum, so that a guest cannot hold us here.
   std::vector<std::function<void()>> due;
-  const auto end = events_.upper_bound(ns);
-  for (auto it = events_.begin(); it != end; ++it) due.push_back(std::move(it->second.second));
+  const auto end = events_.upper_bound({ns, UINT64_MAX});
+  for (auto it = events_.begin(); it != end; ++it) due.push_back(std::move(it->second));
   events_.erase(events_.begin(), end);
   for (auto& event : due) event();
 }
 
 std::int64_t Input::next_event_ns() {
   std::lock_guard guard(lock_);
-  return events_.empty() ? INT64_MAX : events_.begin()->first;
+  return events_.empty() ? INT64_MAX : events_.begin()->first.first;
 }
 
 }  // namespace doppel

@@ -49,6 +49,10 @@ class Input {
   void later(std::function<void()> event);
   /// Runs `event` when guest time reaches `when_ns`; cancel() takes what it returns.
   std::uint64_t at(std::int64_t when_ns, std::function<void()> event);
+  /// Events of one time run in the order of their turns. For one that is made again in a copy of a machine: its turn,
+  /// taken in the machine before it was copied. Only by the instruction clock.
+  std::uint64_t take_turn() { return next_timer_++; }
+  void at(DiskDue due, std::function<void()> event);
   void cancel(std::uint64_t timer);
 
   /// A disk whose completions come through this door.
@@ -76,7 +80,7 @@ class Input {
   std::recursive_mutex& lock_;
   std::int64_t start_, wall_start_;
   std::atomic<std::int64_t> virtual_now_ = 0;
-  std::multimap<std::int64_t, std::pair<std::uint64_t, std::function<void()>>> events_;
+  std::multimap<std::pair<std::int64_t, std::uint64_t>, std::function<void()>> events_;  // by time and turn
   std::uint64_t next_timer_ = 1;
   std::uint64_t seed_ = 0x9e3779b97f4a7c15;
 };

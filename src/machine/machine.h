@@ -89,7 +89,7 @@ class Machine {
   /// Opens, checks and connects everything and loads the guest; nothing runs yet. Errors are one sentence for the user.
   static Result<std::unique_ptr<Machine>> create(const MachineConfig& config);
   /// The same as what was captured from a machine with the same configuration. Its kernel and other files are read when
-  /// the guest reboots.
+  /// the guest reboots; files of disks are not opened: the image has its disks.
   static Result<std::unique_ptr<Machine>> create(const MachineConfig& config, const MachineImage& image);
   virtual ~Machine() = default;
 
@@ -104,7 +104,8 @@ class Machine {
   /// Pauses when guest time reaches `guest_ns` nanoseconds since the machine was made; `then` is called on a thread of
   /// the machine's, which must not wait for anything.
   virtual void pause_when(std::int64_t guest_ns, std::function<void()> then) = 0;
-  /// The machine as it is, to go on from in others like it; while it is paused. Its disks are not in it.
+  /// The machine as it is, to go on from in others like it; while it is paused. Waits for what its disks are at. What
+  /// was in the files of its disks is from now on only read, and what the guest writes goes to layers over it.
   virtual Result<MachineImage> capture() = 0;
   /// Becomes what was captured from a machine with the same configuration; before run(), or paused. For its guest
   /// `elapsed_ns` nanoseconds have passed since. Hostile bytes are an error: the machine cannot be run then.

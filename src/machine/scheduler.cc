@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/clock.h"
 
@@ -112,7 +113,7 @@ void Scheduler::save(Writer& out) const {
   std::lock_guard guard(lock_);
   out.put(quantum_ns_);
   out.put(turn_);
-  out.put<std::uint64_t>(advanced_);
+  out.put<std::uint64_t>(events_ran_);
   for (const auto& slot : slots_) {
     out.put(std::uint64_t(slot.state));
     out.put<std::uint64_t>(slot.woken);
@@ -123,7 +124,7 @@ void Scheduler::save(Writer& out) const {
 Result<void> Scheduler::restore(Reader& in) {
   const auto quantum = in.get<std::int64_t>();
   const auto turn = in.get<std::uint64_t>();
-  const bool advanced = in.get<std::uint64_t>() != 0;
+  const bool events_ran = in.get<std::uint64_t>() != 0;
   auto slots = slots_;
   bool sound = quantum >= 0;
   for (auto& slot : slots) {
@@ -143,8 +144,8 @@ Result<void> Scheduler::restore(Reader& in) {
     if (slots_[n].state == State::ready) ready_.push_back(&slots_[n]);
   }
   quantum_ns_ = quantum;
-  advanced_ = advanced;
   turn_ = turn % slots_.size();
+  events_ran_ = events_ran;
   return {};
 }
 
@@ -271,14 +272,12 @@ void Scheduler::work_deterministically() {
       work_.wait(guard);
       continue;
     }
-    // Once for each point in time, also where an event halts: what it makes happen later must not happen too soon.
-    if (!std::exchange(advanced_, true)) {
+    if (!std::exchange(events_ran_, true)) {
       guard.unlock();
       input_.advance_to(quantum_ns_);  // events may wake harts, or halt
       guard.lock();
+      if (halted_) continue;
     }
-    if (halted_) continue;
-    advanced_ = false;
     wake_due();
     // Round robin by number, whatever order they became ready in.
     Slot* slot = nullptr;
@@ -294,11 +293,13 @@ void Scheduler::work_deterministically() {
       run_slot(guard, *slot, deterministic_quantum);
       quantum_hart_ = nullptr;
       quantum_ns_ += std::int64_t(slot->hart->steps() - quantum_steps_) * ns_per_step;
+      events_ran_ = false;
       continue;
     }
     guard.unlock();
     const auto event = input_.next_event_ns();
     guard.lock();
+    events_ran_ = false;
     const auto next = std::min(event, earliest_deadline());
     if (next != INT64_MAX)
       quantum_ns_ = std::max(quantum_ns_, next);  // nobody computes: time jumps to when something happens

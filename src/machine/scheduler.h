@@ -104,8 +104,8 @@ class Scheduler {
   // Deterministic: guest time when the running hart's quantum began, and its steps then.
   std::int64_t quantum_ns_ = 0;
   std::uint64_t quantum_steps_ = 0;
-  bool advanced_ = false;               // what is due then has been delivered
   std::uint64_t turn_ = 0;              // the hart that comes next if it is ready
+  bool events_ran_ = false;             // those that were due at quantum_ns_: once, also if that halted us
   const Hart* quantum_hart_ = nullptr;  // null between quanta
 };
 

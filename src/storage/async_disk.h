@@ -13,6 +13,14 @@
 
 namespace doppel {
 
+/// When a request is to be complete, on disks whose completions come at times that are state (a machine by the
+/// instruction clock): in nanoseconds of guest time, and its turn among those of the same time.
+struct DiskDue {
+  std::int64_t ns = 0;
+  std::uint64_t turn = 0;  // 0: whenever it is done
+  explicit operator bool() const { return turn != 0; }
+};
+
 /// One request to a disk. The memory belongs to the requester and stays until done, or until drain() came back. It may
 /// be a running guest's, pinned (law 7).
 struct DiskRequest {
@@ -22,6 +30,10 @@ struct DiskRequest {
   std::uint64_t offset = 0, length = 0;
   std::vector<iovec> pieces;  // read and write: memory of `length` bytes
   std::function<void(bool ok)> done;
+  /// What AsyncDisk::next_due() gave, now or to the machine that this one is a copy of.
+  DiskDue due = {};
+  /// With `due`: called when it is done, which is then, to find its `pieces`. False: it is not wanted any more.
+  std::function<bool(DiskRequest&)> locate = {};
 };
 
 /// Requests to a disk off the hart's thread. submit() is called under the device lock and does not block; `done` runs
@@ -31,9 +43,11 @@ class AsyncDisk {
  public:
   virtual ~AsyncDisk() = default;
   virtual void submit(DiskRequest request) = 0;
-  /// Waits until no request that was submitted reads or writes its memory, or the disk, any more. Every `done` that is
-  /// still due runs later, as always.
+  /// Waits until no request that was submitted reads or writes its memory, or the disk, any more, but for those that
+  /// have yet to ask for it (`locate`). Every `done` that is still due runs later, as always.
   virtual void drain() = 0;
+  /// When a request that is submitted next is to be complete. Nothing where that is not state: `locate` is not called.
+  virtual DiskDue next_due() { return {}; }
   virtual Disk& disk() = 0;
 };
 

@@ -27,17 +27,6 @@ Error open_error(const std::string& path, bool writable) {
   return error("cannot open {}: {}", path, std::strerror(why));
 }
 
-Result<void> make_directory_durable(const std::string& path) {
-  const auto slash = path.rfind('/');
-  const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-  const FileDescriptor fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  // Some file systems do not sync directories; they make names durable in their own way.
-  if (!fd || (fsync(fd.get()) != 0 && errno != EINVAL)) {
-    return error("cannot make the name {} durable: {}", path, std::strerror(errno));
-  }
-  return {};
-}
-
 int rename_to_free_name(const char* from, const char* to) {
   if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) return 0;
   if (errno != EINVAL && errno != ENOSYS) return -1;
@@ -222,6 +211,17 @@ std::uint64_t ImageFile::hole_at(std::uint64_t offset, std::uint64_t limit) cons
   const auto data = lseek(fd_.get(), static_cast<off_t>(offset), SEEK_DATA);
   if (data < 0) return errno == ENXIO ? limit : 0;
   return std::min(limit, static_cast<std::uint64_t>(data) - offset);
+}
+
+Result<void> make_directory_durable(const std::string& path) {
+  const auto slash = path.rfind('/');
+  const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  const FileDescriptor fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  // Some file systems do not sync directories; they make names durable in their own way.
+  if (!fd || (fsync(fd.get()) != 0 && errno != EINVAL)) {
+    return error("cannot make the name {} durable: {}", path, std::strerror(errno));
+  }
+  return {};
 }
 
 Result<std::unique_ptr<ImageFile>> create_unfinished(const std::string& path, unsigned mode) {

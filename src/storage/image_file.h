@@ -83,6 +83,9 @@ Result<std::unique_ptr<ImageFile>> create_unfinished(const std::string& path, un
 /// Syncs an unfinished file, gives it the name `path`, which must be free, and makes the name durable.
 Result<void> finish(ImageFile& file, const std::string& path);
 
+/// Makes what was made or removed under the name `path` durable.
+Result<void> make_directory_durable(const std::string& path);
+
 /// Text from an image file, fit for a message on a terminal.
 std::string printable(std::string_view text);
 

@@ -171,6 +171,45 @@ Result<void> OverlayDisk::write_zeroes(std::uint64_t offset, std::uint64_t lengt
   return write_zeros(last * block_size, end - last * block_size);
 }
 
+std::uint64_t OverlayDisk::bytes_present() const {
+  std::uint64_t bytes = 0;
+  for (std::uint64_t block = 0, all = blocks_of(size_); block < all;) {
+    const auto run = map_.run_at(block, all - block);
+    const auto end = std::min(size_, (block + run.blocks) * block_size);
+    if (run.present) bytes += end - block * block_size;
+    block += run.blocks;
+  }
+  return bytes;
+}
+
+/// Copies a part that is in the overlay; how many bytes.
+Result<std::uint64_t> OverlayDisk::merge_part(std::uint64_t offset, std::uint64_t length, std::span<std::byte> buffer) {
+  if (const auto hole = file_->hole_at(layout_.data_offset + offset, length); hole > 0) {
+    if (auto put = backing_->write_zeroes(offset, hole, true); !put) return put.failure();
+    return hole;
+  }
+  const auto part = buffer.first(std::min<std::uint64_t>(buffer.size(), length));
+  if (auto got = file_->read(layout_.data_offset + offset, part); !got) return got.failure();
+  if (auto put = backing_->write(offset, part); !put) return put.failure();
+  return part.size();
+}
+
+Result<void> OverlayDisk::merge_into_backing(const std::function<void(std::uint64_t)>& progress) {
+  std::vector<std::byte> buffer(256 << 10);
+  for (std::uint64_t offset = 0; offset < size_;) {
+    const auto run = map_.run_at(offset / block_size, blocks_of(size_) - offset / block_size);
+    const auto end = std::min(size_, offset / block_size * block_size + run.blocks * block_size);
+    while (run.present && offset < end) {
+      const auto merged = merge_part(offset, end - offset, buffer);
+      if (!merged) return merged.failure();
+      offset += *merged;
+      if (progress) progress(offset);
+    }
+    offset = end;
+  }
+  return backing_->flush();
+}
+
 std::uint64_t OverlayDisk::zeros_at(std::uint64_t offset, std::uint64_t limit) {
   limit = std::min(limit, size_ - offset);
   const std::uint64_t in_block = offset % block_size;

@@ -15,7 +15,7 @@ namespace doppel {
 /// Which image an overlay lies over.
 struct OverlayBacking {
   std::string name;              // as the overlay says it: relative to the overlay's folder
-  std::string format;            // "raw" or "qcow2"
+  std::string format;            // "raw", "qcow2" or "overlay"
   std::vector<FileStamp> chain;  // of the image and of its backing images
 };
 
@@ -33,6 +33,11 @@ class OverlayDisk final : public Disk, public Sparse {
   /// An unnamed overlay in $TMPDIR, or /var/tmp, whose file systems are for large things.
   static Result<std::unique_ptr<OverlayDisk>> temporary(std::unique_ptr<Disk> backing);
   ~OverlayDisk() override;
+  /// Writes all that is in the overlay into the backing image, which must be open for writing, and makes it durable.
+  /// `progress` gets the bytes of the disk that are behind it.
+  Result<void> merge_into_backing(const std::function<void(std::uint64_t done)>& progress);
+  /// Bytes of the disk that are in the overlay.
+  std::uint64_t bytes_present() const;
 
   std::uint64_t size() const override { return size_; }
   bool read_only() const override { return !file_->writable(); }
@@ -59,6 +64,7 @@ class OverlayDisk final : public Disk, public Sparse {
   Result<std::vector<std::byte>> old_bytes(std::uint64_t from, std::uint64_t to);
   Result<bool> punch(std::uint64_t first_block, std::uint64_t blocks);
   Result<void> write_zeros(std::uint64_t offset, std::uint64_t length);
+  Result<std::uint64_t> merge_part(std::uint64_t offset, std::uint64_t length, std::span<std::byte> buffer);
 
   std::unique_ptr<ImageFile> file_;
   std::unique_ptr<Disk> backing_;

@@ -4,10 +4,10 @@
 #include <zlib.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 
 #include "storage/overlay.h"
+#include "storage/temporary_file.h"
 
 namespace doppel {
 namespace {
@@ -22,16 +22,6 @@ std::uint32_t checksum_of(Header header) {
 Result<void> check_size(std::uint64_t size) {
   if (size <= overlay::max_size) return {};
   return error("a disk of {} bytes is too large for an overlay, whose limit is {} bytes", size, overlay::max_size);
-}
-
-// O_TMPFILE has no name at any time; where a file system lacks it, a name is taken away at once.
-FileDescriptor unnamed_file(const std::string& folder) {
-  FileDescriptor fd(::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
-  if (fd || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL)) return fd;
-  std::string name = folder + "/doppel-snapshot-XXXXXX";
-  fd = FileDescriptor(mkostemp(name.data(), O_CLOEXEC));
-  if (fd) unlink(name.c_str());
-  return fd;
 }
 
 Result<void> set_length(const ImageFile& file, std::uint64_t length) {
@@ -152,11 +142,7 @@ Result<std::unique_ptr<OverlayDisk>> OverlayDisk::open(std::unique_ptr<ImageFile
 
 Result<std::unique_ptr<OverlayDisk>> OverlayDisk::temporary(std::unique_ptr<Disk> backing) {
   if (auto possible = check_size(backing->size()); !possible) return possible.failure();
-  const char* chosen = std::getenv("TMPDIR");
-  const std::string folder = chosen && *chosen ? chosen : "/var/tmp";
-  FileDescriptor fd = unnamed_file(folder);
-  if (!fd) return error("cannot make a temporary file in {}: {}", folder, std::strerror(errno));
-  auto file = ImageFile::adopt(std::move(fd), "the temporary overlay in " + folder, true);
+  auto file = make_temporary_file("the temporary overlay");
   if (!file) return file.failure();
   const std::uint64_t blocks = (backing->size() + overlay::block_size - 1) / overlay::block_size;
   if (auto set = set_length(**file, blocks * overlay::block_size); !set) return set.failure();

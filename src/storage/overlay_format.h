@@ -44,7 +44,7 @@ struct Header {
   std::uint64_t map_offset, data_offset;
   std::uint32_t block_size;
   std::uint32_t chain_length;
-  char format[8];  // of the backing image: "raw" or "qcow2", padded with zeros; it is never guessed again
+  char format[8];  // of the backing image: "raw", "qcow2" or "overlay", padded with zeros; it is never guessed again
   std::uint32_t name_length;
   std::uint32_t reserved;
   BackingStamp chain[max_chain];  // the backing image and its own backing images

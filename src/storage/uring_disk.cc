@@ -17,6 +17,8 @@ namespace doppel {
 namespace {
 
 constexpr unsigned max_interruptions = 1000;
+/// For a disk that was frozen all requests are theirs, and no thread can be started by then.
+constexpr unsigned worker_threads = 4;
 
 bool has_operations(io_uring& ring) {
   io_uring_probe* probe = io_uring_get_probe_ring(&ring);
@@ -71,7 +73,7 @@ std::unique_ptr<AsyncDisk> UringDisk::make(std::unique_ptr<Disk>& disk, EventLoo
 UringDisk::UringDisk(io_uring ring, FileDescriptor ready, std::unique_ptr<Disk> disk, EventLoop& loop)
     : ring_(ring), ready_(std::move(ready)), disk_(std::move(disk)), loop_(loop) {
   for (unsigned i = depth; i-- > 0;) free_.push_back(i);
-  worker_ = std::make_unique<DiskWorkers>(*disk_, loop_, 1);
+  worker_ = std::make_unique<DiskWorkers>(*disk_, loop_, worker_threads);
   loop_.watch(ready_.get(), EPOLLIN, [this](std::uint32_t) { on_ready(); });
 }
 
@@ -100,6 +102,7 @@ void UringDisk::drain() {
 
 bool UringDisk::direct(const DiskRequest& request) const {
   using Kind = DiskRequest::Kind;
+  if (disk_->direct_descriptor() < 0) return false;  // it was frozen: LayeredDisk
   if (request.kind == Kind::flush) return !disk_->read_only();
   if (request.kind != Kind::read && request.kind != Kind::write) return false;
   if (request.kind == Kind::write && (request.offset < 512 || disk_->read_only())) return false;

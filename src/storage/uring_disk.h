@@ -12,7 +12,8 @@
 namespace doppel {
 
 /// Requests to a raw disk through io_uring. Everything here happens under the loop's lock. What has no simple operation
-/// of the kernel's (discard, zeroes, and writes to the first sector, which RawDisk checks) goes to one worker thread.
+/// of the kernel's (discard, zeroes, and writes to the first sector, which RawDisk checks) goes to worker threads, and
+/// everything once the disk has no file of its own any more (LayeredDisk).
 class UringDisk final : public AsyncDisk {
  public:
   /// Requests that the kernel has at one time; more wait here.

@@ -167,10 +167,11 @@ class HostileDriver {
     }
     Reader in{record};
     const bool ok = mmio_->restore(in).ok();
-    if (changes != 0) return;
+    if (changes != 0) return mmio_->resume();
     Writer again;
     mmio_->save(again);
     if (!ok || again.data() != record) __builtin_trap();
+    mmio_->resume();
   }
 
   std::span<const std::uint8_t> input_;

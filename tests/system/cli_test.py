@@ -53,7 +53,8 @@ class Cli(unittest.TestCase):
 
 class Words(Cli):
     def test_help(self):
-        for arguments in (["--help"], ["run", "--help"], ["image", "--help"], ["image", "convert", "--help"]):
+        for arguments in (["--help"], ["run", "--help"], ["image", "--help"], ["image", "convert", "--help"],
+                          ["disk", "commit", "--help"]):
             result = self.doppel(*arguments)
             self.assertEqual((result.returncode, result.stderr), (0, b""))
             self.assertGreater(len(result.stdout), 200)
@@ -261,6 +262,25 @@ class Disks(Cli):
         for number in range(9):
             many += ["--disk", self.file(f"disk{number}", bytes(4096)) + ",ro,format=raw"]
         self.run_refused(*many, says=["slots"])
+
+    def test_what_lies_over_what_and_merging(self):
+        plain = self.file("plain", bytes(1 << 20))
+        info = self.doppel("disk", "info", plain)
+        self.assertEqual((info.returncode, info.stderr), (0, b""))
+        self.assertIn(b"raw", info.stdout)
+        self.assertIn(b"1048576", info.stdout)
+        self.refused("disk", "commit", plain, says=["plain", "not an overlay"])
+        self.refused("disk", "commit", self.path("nothing"), says=["nothing"])
+        self.refused("disk", "info", self.path("nothing"), says=["nothing"])
+        image = self.file("image.qcow2", bytes(files.qcow2_header()))
+        self.doppel("run", "--kernel", self.kernel, "--memory", "64M", "--net", "none", "--console", "none", "--disk", image)
+        overlay = image + ".overlay"
+        info = self.doppel("disk", "info", overlay)
+        self.assertEqual((info.returncode, info.stderr), (0, b""))
+        self.assertIn(b"lies over image.qcow2", info.stdout)
+        self.assertIn(overlay.encode(), self.doppel("disk", "info", image).stdout)
+        self.refused("disk", "commit", overlay, says=["qcow2", "doppel image convert"])
+        self.assertTrue(os.path.exists(overlay))
 
     def test_one_disk_for_two_machines(self):
         disk = self.file("disk", bytes(1 << 20))

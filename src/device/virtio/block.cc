@@ -122,21 +122,27 @@ void VirtioBlock::process(unsigned queue) {
   signal(queue);
 }
 
-void VirtioBlock::continue_stalled() {
+/// Goes on with what was saved as in flight, as far as there is room: all, unless the record was made up.
+void VirtioBlock::begin_restored() {
   while (!restored_.empty() && running() && room()) {
-    auto [queue, chain] = std::move(restored_.front());
+    auto before = std::move(restored_.front());
     restored_.pop_front();
-    if (usable(queue)) begin(queue, std::move(chain));
-    signal(queue);
+    if (usable(before.queue)) begin(before.queue, std::move(before.chain), &before);
+    signal(before.queue);
   }
+}
+
+void VirtioBlock::continue_stalled() {
+  begin_restored();
   if (!stalled_ || !room() || !restored_.empty()) return;
   stalled_ = false;
   const auto first = next_queue_++;
   for (unsigned i = 0; i < queues().size() && running(); i++) notify((first + i) % queues().size());
 }
 
-/// Starts a request, or completes it when it is wrong; false when the driver broke the device.
-bool VirtioBlock::begin(unsigned queue, Chain&& chain) {
+/// Starts a request, or goes on with one that was saved, or completes it when it is wrong; false when the driver broke
+/// the device.
+bool VirtioBlock::begin(unsigned queue, Chain&& chain, const Restored* before) {
   Header header;
   // 5.2.6.1: without a whole header or a byte for the status there is no way to answer.
   if (chain.writable_bytes == 0 ||
@@ -150,10 +156,16 @@ bool VirtioBlock::begin(unsigned queue, Chain&& chain) {
   request->chain = std::move(chain);
   in_flight_.emplace(request->id, request);
   const auto status = prepare(*request, header.type, header.sector);
-  if (status != pending)
+  if (status != pending) {
     finish(*request, status);
-  else if (!submit_next(request))
-    finish(*request, VIRTIO_BLK_S_OK);
+    return running();
+  }
+  if (before) {
+    request->done = std::min(before->done, request->length);
+    request->due = before->due;
+    request->due_restored = bool(before->due);
+  }
+  go_on(request);
   return running();
 }
 
@@ -221,22 +233,26 @@ bool VirtioBlock::submit_next(const RequestPtr& request) {
   if (r.done >= r.length) return false;
   DiskRequest io;
   io.kind = r.kind;
-  if (!r.segments.empty()) {
+  if (!r.segments.empty())
     fill_segment(r, io);
-  } else if (r.kind != Kind::flush && !fill_piece(r, io)) {
-    finish(r, VIRTIO_BLK_S_IOERR);
-    return true;
-  }
+  else if (r.kind != Kind::flush)
+    measure_piece(r, io);
   submit(request, std::move(io));
   return true;
 }
 
-bool VirtioBlock::fill_piece(Request& r, DiskRequest& io) {
-  const bool reads = r.kind == Kind::read;
-  const auto& spans = reads ? r.chain.writable : r.chain.readable;
+void VirtioBlock::measure_piece(Request& r, DiskRequest& io) {
   io.offset = r.offset + r.done;
   io.length = std::min(r.length - r.done, piece_bytes);
   bytes_in_flight_ += r.piece = io.length;
+}
+
+/// Finds the memory of a piece; false when nobody wants it any more, or it is not all RAM.
+bool VirtioBlock::locate(Request& r, DiskRequest& io) {
+  if (r.orphan) return false;
+  const bool reads = io.kind == Kind::read;
+  if (!reads && io.kind != Kind::write) return true;
+  const auto& spans = reads ? r.chain.writable : r.chain.readable;
   std::vector<GuestSpan> part;
   return slice_spans(spans, r.done + (reads ? 0 : sizeof(Header)), io.length, part) &&
          (reads ? memory().pin(part, r.pinned, io.pieces) : memory().find_bytes(part, io.pieces));
@@ -257,25 +273,38 @@ void VirtioBlock::fill_segment(const Request& r, DiskRequest& io) const {
 void VirtioBlock::submit(const RequestPtr& request, DiskRequest io) {
   // The disk is ours and calls nothing once it is destroyed, so `this` is there.
   io.done = [this, request, kind = io.kind](bool ok) { piece_done(request, kind, ok); };
+  auto& r = *request;
+  if (!std::exchange(r.due_restored, false)) r.due = disk_->next_due();
+  io.due = r.due;
+  if (io.due)
+    io.locate = [this, request](DiskRequest& now) { return locate(*request, now); };
+  else if (!locate(r, io))
+    return finish(r, VIRTIO_BLK_S_IOERR);
   disk_->submit(std::move(io));
+}
+
+/// Submits what comes next of a request, or finishes it.
+void VirtioBlock::go_on(const RequestPtr& request) {
+  if (submit_next(request)) return;
+  auto& r = *request;
+  // 5.2.6.2: for a driver that cannot flush, a write is complete only when it is durable.
+  const bool writes = r.kind != Kind::flush && r.kind != Kind::read;
+  if (!writes || has(VIRTIO_BLK_F_FLUSH)) return finish(r, VIRTIO_BLK_S_OK);
+  DiskRequest flush;
+  flush.kind = Kind::flush;
+  submit(request, std::move(flush));
 }
 
 void VirtioBlock::piece_done(const RequestPtr& request, Kind kind, bool ok) {
   auto& r = *request;
   if (r.orphan) return;
   count_piece(r, kind);
-  if (!ok) {
+  if (!ok)
     finish(r, VIRTIO_BLK_S_IOERR);
-  } else if (!submit_next(request)) {
-    // 5.2.6.2: for a driver that cannot flush, a write is complete only when it is durable.
-    if (r.kind != Kind::flush && r.kind != Kind::read && kind != Kind::flush && !has(VIRTIO_BLK_F_FLUSH)) {
-      DiskRequest flush;
-      flush.kind = Kind::flush;
-      submit(request, std::move(flush));
-    } else {
-      finish(r, VIRTIO_BLK_S_OK);
-    }
-  }
+  else if (kind == Kind::flush && r.kind != Kind::flush)
+    finish(r, VIRTIO_BLK_S_OK);
+  else
+    go_on(request);
   signal(r.queue);
   continue_stalled();
 }
@@ -318,36 +347,47 @@ void VirtioBlock::queue_stopped(unsigned queue) {
   for (auto& [id, request] : in_flight_)
     if (request->queue == queue) orphan(*request);
   std::erase_if(in_flight_, [&](const auto& entry) { return entry.second->queue == queue; });
-  std::erase_if(restored_, [&](const auto& entry) { return entry.first == queue; });
+  std::erase_if(restored_, [&](const auto& entry) { return entry.queue == queue; });
+}
+
+void VirtioBlock::save_request(Writer& out, unsigned queue, const Chain& chain, std::uint64_t done, DiskDue due) {
+  out.put<std::uint32_t>(queue);
+  chain.save(out);
+  out.put(done);
+  out.put(due.ns);
+  out.put(due.turn);
 }
 
 void VirtioBlock::save_state(Writer& out) const {
   out.put<std::uint8_t>(stalled_);
+  out.put<std::uint32_t>(next_queue_);
   out.put<std::uint32_t>(in_flight_.size() + restored_.size());
-  for (const auto& [id, request] : in_flight_) {
-    out.put<std::uint32_t>(request->queue);
-    request->chain.save(out);
-  }
-  for (const auto& [queue, chain] : restored_) {
-    out.put<std::uint32_t>(queue);
-    chain.save(out);
-  }
+  for (const auto& [id, request] : in_flight_)
+    save_request(out, request->queue, request->chain, request->done, request->due);
+  for (const auto& before : restored_) save_request(out, before.queue, before.chain, before.done, before.due);
 }
 
 Result<void> VirtioBlock::restore_state(Reader& in) {
+  constexpr std::int64_t latest = 1LL << 60;  // guest time in nanoseconds: 36 years
   stalled_ = in.get<std::uint8_t>() != 0;
+  next_queue_ = in.get<std::uint32_t>();
   const auto count = in.get<std::uint32_t>();
   std::vector<unsigned> requests(queues().size());
   for (std::uint32_t i = 0; i < count && in.ok(); i++) {
-    const auto queue = in.get<std::uint32_t>();
-    Chain chain;
-    if (!chain.restore(in, memory()) || queue >= queues().size() || ++requests[queue] > queues()[queue].outstanding())
+    Restored before;
+    before.queue = in.get<std::uint32_t>();
+    const bool sound = before.chain.restore(in, memory());
+    before.done = in.get<std::uint64_t>();
+    before.due.ns = in.get<std::int64_t>();
+    before.due.turn = in.get<std::uint64_t>();
+    if (!sound || before.queue >= queues().size() || ++requests[before.queue] > queues()[before.queue].outstanding() ||
+        before.due.ns < 0 || before.due.ns > latest)
       return error("the snapshot's record of {} has a request in flight that cannot be", name());
-    restored_.emplace_back(queue, std::move(chain));
+    restored_.push_back(std::move(before));
   }
   return {};
 }
 
-void VirtioBlock::resumed() { continue_stalled(); }
+void VirtioBlock::resumed() { begin_restored(); }
 
 }  // namespace doppel

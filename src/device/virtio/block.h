@@ -55,25 +55,38 @@ class VirtioBlock : public VirtioDevice {
     std::uint64_t offset = 0, length = 0, done = 0;  // bytes; for segments `done` counts segments
     std::vector<Segment> segments;
     std::uint64_t piece = 0;  // bytes that the disk is transferring
-    PinnedSpans pinned;       // where to, of a read
-    bool orphan = false;      // its driver is gone
+    DiskDue due;              // of what it is doing
+    bool due_restored = false;
+    PinnedSpans pinned;   // where to, of a read
+    bool orphan = false;  // its driver is gone
   };
   using RequestPtr = std::shared_ptr<Request>;
+  /// Saved as in flight, and not begun again yet.
+  struct Restored {
+    unsigned queue = 0;
+    Chain chain;
+    std::uint64_t done = 0;
+    DiskDue due;
+  };
   struct Type;
 
   static const Type* find_type(std::uint32_t type);
   bool room() const;
-  bool begin(unsigned queue, Chain&& chain);
+  bool begin(unsigned queue, Chain&& chain, const Restored* before = nullptr);
+  void begin_restored();
+  void go_on(const RequestPtr& request);
   std::uint8_t prepare(Request& request, std::uint32_t type, std::uint64_t sector);
   std::uint8_t prepare_io(Request& request, std::uint64_t sector, std::uint64_t length);
   std::uint8_t prepare_segments(Request& request, const Type& type);
   std::uint8_t write_id(Request& request);
   bool inside(std::uint64_t sector, std::uint64_t bytes) const;
   bool submit_next(const RequestPtr& request);
-  bool fill_piece(Request& request, DiskRequest& io);
+  void measure_piece(Request& request, DiskRequest& io);
+  bool locate(Request& request, DiskRequest& io);
   void end_piece(Request& request);
   void fill_segment(const Request& request, DiskRequest& io) const;
   void submit(const RequestPtr& request, DiskRequest io);
+  static void save_request(Writer& out, unsigned queue, const Chain& chain, std::uint64_t done, DiskDue due);
   void piece_done(const RequestPtr& request, DiskRequest::Kind kind, bool ok);
   void count_piece(Request& request, DiskRequest::Kind kind);
   void finish(Request& request, std::uint8_t status);
@@ -83,10 +96,10 @@ class VirtioBlock : public VirtioDevice {
   std::unique_ptr<AsyncDisk> disk_;
   std::array<char, 20> serial_{};
   std::array<std::byte, 60> config_{};
-  // The state: requests in flight, in the order in which they began. Their data is not state: they are done again.
+  // The state: requests in flight, in the order in which they began. Their data is not state: what the disk had not
+  // done of them is done again.
   std::map<std::uint64_t, RequestPtr> in_flight_;
-  std::deque<std::pair<unsigned, Chain>> restored_;  // saved as in flight, not begun again yet
-
+  std::deque<Restored> restored_;
   std::uint64_t next_id_ = 0;
   unsigned next_queue_ = 0;  // where continue_stalled() begins, so that no queue starves
   std::uint64_t bytes_in_flight_ = 0;

@@ -81,7 +81,7 @@ class VirtioConsole : public VirtioDevice {
     bool ready = false;             // the driver said PORT_READY
     bool guest_open = false;
     std::uint8_t pending = 0;
-    bool blocked = false;  // the port has yet to say output_ready(); not saved: trying again finds out
+    bool blocked = false;  // the port has yet to say output_ready(); a copy's port is tried again
   };
   struct Control {  // 5.3.6.2: struct virtio_console_control
     std::uint32_t id;

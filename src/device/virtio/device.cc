@@ -71,15 +71,16 @@ Result<void> VirtioDevice::restore(Reader& in, std::uint64_t features, bool runn
     reset();
     return error("the snapshot's record of {} is damaged", name_);
   }
-  later([this] {
-    if (running_) resumed();
-  });
-  for (const auto queue : deferred_) visit_deferred(queue);
   if (auto result = restore_state(in); !result || !in.ok()) {
     reset();
     return result ? error("the snapshot's record of {} is cut short", name_) : result;
   }
   return {};
+}
+
+void VirtioDevice::resume() {
+  if (running_) resumed();
+  for (const auto queue : deferred_) visit_deferred(queue);
 }
 
 void VirtioDevice::fail() {
@@ -109,8 +110,7 @@ void VirtioDevice::process_later(unsigned queue) {
 
 void VirtioDevice::visit_deferred(unsigned queue) {
   later([this, queue] {
-    std::erase(deferred_, queue);
-    notify(queue);
+    if (std::erase(deferred_, queue) != 0) notify(queue);  // else a reset came between
   });
 }
 

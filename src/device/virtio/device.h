@@ -68,9 +68,12 @@ class VirtioDevice {
   void notify(unsigned index);
 
   void save(Writer& out) const;
-  /// Reads hostile bytes. Guest memory need not hold its restored content yet: what has to be done again is done
-  /// through VirtioHost::later. `running` is whether DRIVER_OK is set and DEVICE_NEEDS_RESET is not.
+  /// Reads hostile bytes. Guest memory need not hold its restored content yet: what has to be done again is done by
+  /// resume(). `running` is whether DRIVER_OK is set and DEVICE_NEEDS_RESET is not.
   Result<void> restore(Reader& in, std::uint64_t features, bool running);
+  /// The whole machine is restored: goes on with what was under way when it was saved, and with nothing else, so that a
+  /// queue that the driver has yet to notify about waits for that.
+  void resume();
 
  protected:
   virtual std::uint64_t features() const = 0;
@@ -82,8 +85,7 @@ class VirtioDevice {
   virtual void queue_stopped(unsigned) {}
   virtual void save_state(Writer& out) const = 0;
   virtual Result<void> restore_state(Reader& in) = 0;
-  /// Runs when guest memory is restored too, before those queues are processed that were to be processed later. Others
-  /// are not: a copy must not see what the driver puts in them sooner than it would have been seen.
+  /// Goes on with what the device itself was at when it was saved.
   virtual void resumed() {}
 
   bool has(std::uint64_t feature) const { return features_ & feature; }

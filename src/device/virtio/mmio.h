@@ -34,6 +34,10 @@ class VirtioMmio : public Device, private VirtioTransport {
   bool write(std::uint64_t offset, unsigned size, std::uint64_t value) override;
   void save(Writer& out) const override;
   Result<void> restore(Reader& in) override;
+  /// VirtioDevice::resume().
+  void resume() {
+    if (device_) device_->resume();
+  }
 
  private:
   struct Register;

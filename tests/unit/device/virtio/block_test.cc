@@ -380,7 +380,7 @@ TEST_F(VirtioBlockTest, RequestsInFlightAreDoneAgainByARestoredCopy) {
   ASSERT_TRUE(rig.mmio->restore(in).ok());
   EXPECT_EQ(rig.save(), saved);   // also before it went on
   EXPECT_TRUE(io->held.empty());  // memory may not be restored yet
-  rig.later.run();
+  rig.resume();
   EXPECT_EQ(rig.save(), saved);
   EXPECT_EQ(io->held.size(), 3u);
   io->complete_all();
@@ -392,7 +392,8 @@ TEST_F(VirtioBlockTest, RequestsInFlightAreDoneAgainByARestoredCopy) {
   EXPECT_EQ(disk->flushes, 1u);
 }
 
-TEST_F(VirtioBlockTest, ASnapshotInTheMiddleOfALargeRequestDoesAllOfIt) {
+// What was done of it is on the copy's disk.
+TEST_F(VirtioBlockTest, ASnapshotInTheMiddleOfALargeRequestDoesTheRestOfIt) {
   start();
   const std::uint64_t data = ram_base + (32 << 20);
   const auto sent = request(OUT, 0, 4 << 20, data);
@@ -404,11 +405,46 @@ TEST_F(VirtioBlockTest, ASnapshotInTheMiddleOfALargeRequestDoesAllOfIt) {
   attach(1);
   Reader in{saved};
   ASSERT_TRUE(rig.mmio->restore(in).ok());
-  rig.later.run();
+  rig.resume();
   io->complete_all();
   EXPECT_EQ(old_driver->peek<std::uint8_t>(sent.status), OK);
-  EXPECT_EQ(on_disk(0, 1), "z");
+  EXPECT_EQ(on_disk((1 << 20) / 512 - 1, 1), std::string(1, '\0'));
+  EXPECT_EQ(on_disk((1 << 20) / 512, 1), "z");
   EXPECT_EQ(on_disk((4 << 20) / 512 - 1, 1), "z");
+}
+
+// A driver that cannot flush has its writes flushed, also by a copy that begins there.
+TEST_F(VirtioBlockTest, ACopyFlushesWhatWasWrittenAndNotYetFlushed) {
+  start(F_FLUSH);
+  const auto sent = write(9, "durable");
+  io->complete();
+  const auto saved = rig.save();
+  auto old_driver = std::move(rig.driver);
+  attach(1);
+  Reader in{saved};
+  ASSERT_TRUE(rig.mmio->restore(in).ok());
+  rig.resume();
+  ASSERT_EQ(io->held.size(), 1u);
+  EXPECT_EQ(io->held[0].kind, DiskRequest::Kind::flush);
+  io->complete_all();
+  EXPECT_EQ(old_driver->peek<std::uint8_t>(sent.status), OK);
+  EXPECT_EQ(disk->flushes, 1u);
+}
+
+// What the driver has put in the queue and not yet told of is not taken before it does: then a copy would be ahead.
+TEST_F(VirtioBlockTest, ACopyWaitsToBeNotifiedToo) {
+  start();
+  const auto status = status_byte();
+  driver().add(0, {{header(FLUSH, 0), 16, false}, {status, 1, true}});
+  const auto saved = rig.save();
+  auto old_driver = std::move(rig.driver);
+  attach(1);
+  Reader in{saved};
+  ASSERT_TRUE(rig.mmio->restore(in).ok());
+  rig.resume();
+  EXPECT_TRUE(io->held.empty());
+  rig.driver->notify(0);
+  EXPECT_EQ(io->held.size(), 1u);
 }
 
 TEST_F(VirtioBlockTest, RequestsBeyondTheLimitSurviveARestoreToo) {
@@ -420,7 +456,7 @@ TEST_F(VirtioBlockTest, RequestsBeyondTheLimitSurviveARestoreToo) {
   attach(1);
   Reader in{saved};
   ASSERT_TRUE(rig.mmio->restore(in).ok());
-  rig.later.run();
+  rig.resume();
   io->complete_all();
   for (const auto& one : sent) EXPECT_EQ(old_driver->peek<std::uint8_t>(one.status), OK);
 }
@@ -438,7 +474,7 @@ TEST_F(VirtioBlockTest, AHostileSnapshotIsRefusedOrHarmless) {
       bad[i] ^= std::byte(1 << bit);
       Reader in{bad};
       (void)rig.mmio->restore(in).ok();
-      rig.later.run();
+      rig.resume();
       io->complete_all();
     }
   }

@@ -248,7 +248,7 @@ TEST_F(VirtioConsoleTest, StateInTheMiddleOfThingsSurvivesASnapshot) {
   rig.driver = std::make_unique<Driver>(*rig.memory, *rig.mmio);
   rig.driver->rings = old_driver->rings;
   rig.driver->allocate(32 << 20);  // past what the other used
-  rig.later.run();
+  rig.resume();
   EXPECT_EQ(port0.text, "cdef");
   EXPECT_TRUE(console->guest_open(1));
   EXPECT_FALSE(port1.open);  // it was nothing that a program did
@@ -272,7 +272,7 @@ TEST_F(VirtioConsoleTest, AHostileSnapshotIsRefusedOrHarmless) {
       bad[i] ^= std::byte(1 << bit);
       Reader in{bad};
       (void)rig.mmio->restore(in).ok();
-      rig.later.run();
+      rig.resume();
       input(1, "x");
     }
   }

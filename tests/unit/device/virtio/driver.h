@@ -222,6 +222,11 @@ class Rig {
     mmio->save(out);
     return out.take();
   }
+  /// What a machine does when all of it is restored, and what comes of that.
+  void resume() {
+    mmio->resume();
+    later.run();
+  }
   /// Acknowledges; whether the interrupt was high.
   bool take_interrupt() {
     const bool was = line.level;

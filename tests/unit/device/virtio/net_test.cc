@@ -247,6 +247,7 @@ TEST_F(VirtioNetTest, ASavedCardThatWaitedForBuffersAsksItsNewNetworkWhenThereAr
   Reader in{saved};
   ASSERT_TRUE(rig.mmio->restore(in).ok());
   EXPECT_EQ(rig.save(), saved);
+  rig.resume();
   Driver copy = *old_driver;  // its rings, with the new device
   const auto at = copy.allocate(2000);
   copy.add(rx, {{at, 2000, true}});
