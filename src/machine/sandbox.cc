@@ -53,8 +53,8 @@ constexpr int plain_calls[] = {
     SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigpending),
     SCMP_SYS(sigaltstack),
     // What it is and where it ends.
-    SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(getpgrp), SCMP_SYS(getrandom), SCMP_SYS(getrusage), SCMP_SYS(sysinfo),
-    SCMP_SYS(set_robust_list), SCMP_SYS(rseq), SCMP_SYS(exit), SCMP_SYS(exit_group)};
+    SCMP_SYS(getpid), SCMP_SYS(getppid), SCMP_SYS(gettid), SCMP_SYS(getpgrp), SCMP_SYS(getrandom), SCMP_SYS(getrusage),
+    SCMP_SYS(sysinfo), SCMP_SYS(set_robust_list), SCMP_SYS(rseq), SCMP_SYS(exit), SCMP_SYS(exit_group)};
 
 constexpr int socket_calls[] = {SCMP_SYS(connect),    SCMP_SYS(bind),       SCMP_SYS(listen),   SCMP_SYS(accept),
                                 SCMP_SYS(accept4),    SCMP_SYS(sendto),     SCMP_SYS(recvfrom), SCMP_SYS(sendmsg),

@@ -1,5 +1,6 @@
 #include "network/tcp_connections.h"
 
+#include <algorithm>
 #include <cstring>
 #include <iterator>
 #include <string_view>
@@ -9,6 +10,12 @@ namespace {
 
 /// Whether one sequence number comes after another; they wrap around (RFC 9293 3.4).
 bool is_after(std::uint32_t one, std::uint32_t other) { return std::int32_t(one - other) > 0; }
+
+/// Whether frames can have this address: there would be no way to forget others.
+bool is_sound(const IpAddress& address) {
+  return address.ipv6 ||
+         std::all_of(address.bytes.begin() + 4, address.bytes.end(), [](auto byte) { return byte == 0; });
+}
 
 }  // namespace
 
@@ -123,7 +130,7 @@ bool TcpConnections::restore_one(Reader& in) {
   key.guest.ipv6 = key.peer.ipv6 = in.get<std::uint8_t>() != 0;
   for (auto* address : {&key.guest, &key.peer}) address->bytes = in.get<std::array<std::uint8_t, 16>>();
   key.guest_port = in.get<std::uint16_t>(), key.peer_port = in.get<std::uint16_t>();
-  if (!in.ok() || index_.contains(key)) return false;
+  if (!in.ok() || !is_sound(key.guest) || !is_sound(key.peer) || index_.contains(key)) return false;
   auto& c = find_or_make(key, 0);
   c.guest_mac = in.get<MacAddress>(), c.peer_mac = in.get<MacAddress>();
   c.acknowledged = in.get<std::uint32_t>(), c.delivered = in.get<std::uint32_t>();

@@ -121,6 +121,19 @@ int serve(int type, std::uint16_t port) {
   return fd;
 }
 
+/// The network is copied, or takes over what somebody bent.
+void copy(FuzzedDataProvider& input, Network& network) {
+  Writer out;
+  network.save(out);
+  auto record = out.take();
+  const unsigned changes = input.ConsumeIntegralInRange(0u, 3u);
+  for (unsigned n = 0; n < changes; n++)
+    record[input.ConsumeIntegralInRange<std::size_t>(0, record.size() - 1)] =
+        std::byte(input.ConsumeIntegral<std::uint8_t>());
+  Reader in(record);
+  if (!network.restore(in).ok() && changes == 0) std::abort();
+}
+
 void run_turns(EventLoop& loop, int turns) {
   if (turns == 0) return loop.stop();
   loop.post([&loop, turns] { run_turns(loop, turns - 1); });
@@ -167,6 +180,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         room = !room;
         network->resume();
       }
+      if (input.ConsumeIntegralInRange(0, 30) == 0) copy(input, *network);
       const auto frame = next_frame(input);
       network->send(std::as_bytes(std::span(frame)));
     }

@@ -315,6 +315,32 @@ std::vector<std::byte> udp_frame(std::uint8_t last_of_address, std::uint16_t por
   return out;
 }
 
+/// A network that a guest used begins anew for the next one.
+int begin_user_network_anew() {
+  std::recursive_mutex lock;
+  auto loop = *EventLoop::create(lock);
+  auto network = make_user_network(*loop, {{.host = 0, .guest = 80}, {.host = 0, .guest = 53, .udp = true}});
+  REQUIRE(network.ok());
+  REQUIRE(enter_sandbox({.network = true}).ok());
+  getppid();  // glib's random numbers ask for it where they cannot open /dev/urandom
+  for (int round = 0; round < 3; round++) {
+    (*network)->send(udp_frame(2, 9));
+    const std::vector<std::byte> no_connections(4);
+    Reader in(no_connections);
+    REQUIRE((*network)->restore(in).ok());
+  }
+  const FileDescriptor client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons((*network)->published_ports().at(0).host);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  REQUIRE(connect(client.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+  return confined;
+}
+
+// A worker that takes over one machine after another would be killed at the second one with a network.
+TEST(Sandbox, TheUserNetworkBeginsAnew) { EXPECT_EQ(outcome(begin_user_network_anew), confined); }
+
 /// A guest's datagram to the host and its answer, after one to the name server.
 int use_user_network() {
   std::recursive_mutex lock;

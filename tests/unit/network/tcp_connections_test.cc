@@ -184,7 +184,8 @@ TEST_P(Connections, ThatAreDamagedAreAnErrorOrHarmless) {
     for (unsigned n = 1 + random() % 4; n > 0; n--) bad[random() % bad.size()] = std::byte(random());
     Reader in(bad);
     static_cast<void>(known.restore(in));
-    EXPECT_LE(known.resets().size(), 2 * TcpConnections::most);
+    for (const auto& reset : known.resets()) known.received(reset);
+    EXPECT_EQ(known.size(), 0u) << "what is known for ever takes the place of others";
   }
 }
 
