@@ -69,6 +69,8 @@ class Computer final : public Machine,
   Result<std::vector<std::byte>> build_device_tree(std::optional<AddressRange> initrd);
   Result<void> reset();
   void finish(End end);
+  void go_on();
+  void count(MachineStatistics& all);
   Result<int> serve_ends();
   Result<void> write_signature();
   void print_to_console(std::span<const std::byte> text) { console_->write(text); }
@@ -152,7 +154,8 @@ class Computer final : public Machine,
   std::mutex end_lock_;
   std::condition_variable ended_;
   std::optional<End> end_;
-  std::int64_t started_ns_ = 0, ran_ns_ = 0;
+  bool paused_ = false;  // under end_lock_
+  std::atomic<std::int64_t> started_ns_ = 0, ran_ns_ = 0;
 };
 
 }  // namespace doppel

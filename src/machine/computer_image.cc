@@ -82,16 +82,28 @@ Result<void> Computer::read_board(const MachineImage& image) {
 }
 
 void Computer::pause() {
-  scheduler_->halt();
+  {
+    std::lock_guard guard(end_lock_);
+    paused_ = true;
+    scheduler_->halt();
+  }
   scheduler_->wait_halted();
 }
 
-void Computer::resume() { scheduler_->resume(); }
+void Computer::resume() {
+  std::lock_guard guard(end_lock_);
+  paused_ = false;
+  go_on();
+}
 
 void Computer::pause_when(std::int64_t guest_ns, std::function<void()> then) {
   std::lock_guard guard(lock_);
   input_->at(guest_ns, [this, then = std::move(then)] {
-    scheduler_->halt();
+    {
+      std::lock_guard end(end_lock_);
+      paused_ = true;
+      scheduler_->halt();
+    }
     then();
   });
 }

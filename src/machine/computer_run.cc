@@ -126,6 +126,11 @@ void Computer::finish(End end) {
   ended_.notify_all();
 }
 
+/// Harts run, unless they are paused, or who waits for their end is about to reset them. Under end_lock_.
+void Computer::go_on() {
+  if (!paused_ && !end_) scheduler_->resume();
+}
+
 /// Waits for the guest's end, rebooting as often as it asks to; the exit status.
 Result<int> Computer::serve_ends() {
   while (true) {
@@ -135,13 +140,11 @@ Result<int> Computer::serve_ends() {
       if (end_->kind == End::Kind::off) return end_->status;
     }
     scheduler_->wait_halted();
-    {
-      std::lock_guard guard(end_lock_);
-      if (end_->kind == End::Kind::off) return end_->status;
-      end_.reset();
-    }
     if (auto again = reset(); !again) return again.failure();
-    scheduler_->resume();
+    std::lock_guard guard(end_lock_);
+    if (end_->kind == End::Kind::off) return end_->status;
+    end_.reset();
+    go_on();
   }
 }
 
@@ -149,6 +152,7 @@ Result<MachineOutcome> Computer::run() {
   const SandboxOptions confinement{
       .network = config_.network,
       .io_uring = !config_.disks.empty(),
+      .control_socket = config_.hosting.serves_socket,
       .socket_directory = console_->socket_directory(),
       .readable = files_loaded_ ? std::vector<std::string>()
                                 : std::vector{config_.kernel, config_.initrd, config_.firmware, config_.dtb}};
@@ -165,10 +169,15 @@ Result<MachineOutcome> Computer::run() {
     std::lock_guard guard(lock_);
     console_->start();
   }
+  if (config_.hosting.start_threads) config_.hosting.start_threads();
   if (config_.sandbox)
     if (auto inside = enter_sandbox(confinement); !inside) return inside.failure();
   started_ns_ = monotonic_ns();
-  scheduler_->resume();
+  if (config_.hosting.running) config_.hosting.running();
+  {
+    std::lock_guard guard(end_lock_);
+    go_on();
+  }
   const auto status = serve_ends();
   scheduler_->halt();
   scheduler_->wait_halted();
@@ -194,8 +203,17 @@ Result<void> Computer::write_signature() {
 }
 
 MachineStatistics Computer::statistics() {
+  const auto ran = ran_ns_ ? ran_ns_.load() : started_ns_ ? monotonic_ns() - started_ns_ : 0;
   MachineStatistics all{
-      .seconds = double(ran_ns_) / 1e9, .seconds_waiting = scheduler_->seconds_waiting(), .cpus = config_.cpus};
+      .seconds = double(ran) / 1e9, .seconds_waiting = scheduler_->seconds_waiting(), .cpus = config_.cpus};
+  std::lock_guard guard(lock_);
+  scheduler_->exclusive([&] { count(all); });
+  if (ran_ns_ && input_->deterministic()) all.memory_hash = memory_->hash();
+  return all;
+}
+
+/// While no hart runs.
+void Computer::count(MachineStatistics& all) {
   for (const auto& hart : harts_) {
     const auto& c = hart->counters();
     all.harts.instructions += c.instructions, all.harts.exceptions += c.exceptions,
@@ -213,8 +231,6 @@ MachineStatistics Computer::statistics() {
       all.harts.interpreted[op] += hart->counters().interpreted[op];
   if (engine_) all.engine = engine_->counters(), all.code_store = engine_->store_counters();
   all.dirty_pages = memory_->dirty_pages().size();
-  if (input_->deterministic()) all.memory_hash = memory_->hash();
-  return all;
 }
 
 }  // namespace doppel
