@@ -51,7 +51,7 @@ void BackgroundConsole::remember(std::span<const std::byte> data) {
 void BackgroundConsole::attach(ControlConnection& connection) {
   distribute();
   auto shown = std::span<const std::byte>(recent_);
-  if (shown.size() > most_recent) {
+  if (shown.size() >= most_recent) {
     shown = shown.last(most_recent);
     const auto line = std::ranges::find(shown, std::byte{'\n'});  // not in the middle of one
     if (line != shown.end()) shown = shown.subspan(std::size_t(line - shown.begin()) + 1);

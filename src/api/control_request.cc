@@ -67,7 +67,8 @@ Result<json> parse_answer(std::string_view line) {
     return error("the machine's answer cannot be understood: is its doppel another version?");
   if (ok->get<bool>()) return object;
   const auto why = object.find("error");
-  return Error{why != object.end() && why->is_string() ? printable_text(why->get<std::string>()) : "the machine refuses"};
+  return Error{why != object.end() && why->is_string() ? printable_text(why->get<std::string>())
+                                                       : "the machine refuses"};
 }
 
 }  // namespace doppel

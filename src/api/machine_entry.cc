@@ -10,12 +10,15 @@
 #include <cstring>
 
 #include "api/runtime_folder.h"
+#include "base/clock.h"
 
 namespace doppel {
 namespace {
 
 constexpr std::size_t longest_file = 64 << 10;
 constexpr int clients_that_wait = 64;
+constexpr std::int64_t patience_ns = 5'000'000'000;
+constexpr useconds_t pause_us = 2000;
 
 /// The beginning of a regular file in the folder; empty when there is none.
 std::string contents(int folder, const char* name) {
@@ -77,9 +80,13 @@ Result<FileDescriptor> MachineEntry::process() const {
 Result<FileDescriptor> MachineEntry::connect() const {
   FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   const auto address = socket_in(folder());
-  if (socket && ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0)
-    return socket;
-  const int problem = errno;
+  int problem = socket ? EAGAIN : errno;
+  // As many wait as may: the machine's process takes them in microseconds, if it runs.
+  for (const auto deadline = monotonic_ns() + patience_ns; problem == EAGAIN && monotonic_ns() < deadline;) {
+    if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return socket;
+    problem = errno;
+    if (problem == EAGAIN) ::usleep(pause_us);
+  }
   const auto now = status();
   if (!alive()) return error("the machine '{}' does not run: it has {}", name_, describe(now));
   if (now.state == MachineState::starting) return error("the machine '{}' is only starting", name_);

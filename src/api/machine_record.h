@@ -11,10 +11,10 @@ namespace doppel {
 /// machine.json. Texts hold printable characters only, whatever the file had.
 struct MachineRecord {
   static constexpr std::uint64_t known_version = 1;
-  std::string name;
+  std::string name = {};
   std::int64_t created_ns = 0;  // wall clock, since 1970
   std::int32_t process = 0;     // the machine's process by its own word; trusted only while its lock is held
-  std::string what;             // image, kernel or firmware
+  std::string what = {};        // image, kernel or firmware
   std::uint64_t memory = 0;     // bytes
   unsigned cpus = 0;
   bool background = false;  // its console is kept: it has a log, and can be attached to
