@@ -99,7 +99,8 @@ int main(int count, char** arguments) {
   MachineConfig config;
   config.kernel = arguments[1], config.initrd = arguments[2], config.append = "console=ttyS0 quiet idle";
   config.memory = std::strtoull(arguments[3], nullptr, 10) << 20;
-  config.network = config.sandbox = false;
+  config.network = NetworkKind::none;
+  config.sandbox = false;
   config.console = console;
   auto made = Machine::create(config);
   if (!made) {

@@ -68,7 +68,7 @@ void BackgroundConsole::attach(ControlConnection& connection) {
 void BackgroundConsole::detach(const ControlConnection& connection) { std::erase(clients_, &connection); }
 
 std::size_t BackgroundConsole::type(std::span<const std::byte> keys) {
-  const auto taken = machine_->type(keys);
+  const auto taken = keyboard_(keys);
   if (taken > 0) retry_ns_ = first_retry_ns;
   if (taken < keys.size()) type_later();
   return taken;

@@ -7,7 +7,6 @@
 
 #include "api/console_log.h"
 #include "api/control_connection.h"
-#include "machine/machine.h"
 
 namespace doppel {
 
@@ -23,8 +22,8 @@ class BackgroundConsole {
   /// What the guest prints; for MachineConfig::console_output. Any thread. Does not wait for clients: who is 1 MiB
   /// behind is disconnected.
   void output(std::span<const std::byte> data);
-  /// Where what clients type goes; before the first attach().
-  void set_machine(Machine& machine) { machine_ = &machine; }
+  /// Where what clients type goes, which takes as much as it can; before the first attach().
+  void set_keyboard(ControlConnection::Take keyboard) { keyboard_ = std::move(keyboard); }
   /// From now on the connection carries the console, both ways.
   void attach(ControlConnection& connection);
   /// The connection goes.
@@ -42,7 +41,7 @@ class BackgroundConsole {
   void type_again();
 
   EventLoop& loop_;
-  Machine* machine_ = nullptr;
+  ControlConnection::Take keyboard_;
   std::vector<ControlConnection*> clients_;
   std::vector<std::byte> recent_;
   std::int64_t retry_ns_ = 0;

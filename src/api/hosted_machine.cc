@@ -18,7 +18,9 @@ Result<std::unique_ptr<HostedMachine>> HostedMachine::create(const RuntimeFolder
     auto machine = Machine::create(config);
     if (machine) {
       hosted->machine_ = std::move(*machine);
-      if (hosted->console_) hosted->console_->set_machine(*hosted->machine_);
+      if (hosted->console_)
+        hosted->console_->set_keyboard(
+            [m = hosted->machine_.get()](std::span<const std::byte> keys) { return m->type(keys); });
       return hosted;
     }
     made = machine.failure();

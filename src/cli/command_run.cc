@@ -22,7 +22,7 @@ namespace doppel {
 namespace {
 
 struct RunOptions {
-  std::string image, memory = "2G", network = "user", engine = Engine::supported() ? "optimizing" : "interpreter",
+  std::string image, memory = "2G", network = "user", mac, engine = Engine::supported() ? "optimizing" : "interpreter",
                      clock = "host", code_cache, code_cache_size = "256M";
   std::vector<std::string> disks, ports, dumps;
   bool snapshot = false, no_sandbox = false, statistics = false;
@@ -89,7 +89,12 @@ Result<void> apply(RunOptions& o) {
   if (!memory) return memory.failure();
   c.memory = *memory;
   if (auto applied = apply_code_cache(o); !applied) return applied;
-  c.network = o.network == "user";
+  c.network = o.network == "none" ? NetworkKind::none : o.network == "peer" ? NetworkKind::peer : NetworkKind::user;
+  if (!o.mac.empty()) {
+    const auto mac = parse_mac_address(o.mac);
+    if (!mac) return mac.failure();
+    c.mac = *mac;
+  }
   c.clock = o.clock == "host" ? ClockKind::host : ClockKind::instructions;
   c.engine = o.engine == "interpreter" ? EngineKind::interpreter
              : o.engine == "fast"      ? EngineKind::fast
@@ -100,7 +105,8 @@ Result<void> apply(RunOptions& o) {
     if (!port) return port.failure();
     c.ports.push_back(*port);
   }
-  if (!c.ports.empty() && !c.network) return error("--publish needs a network: leave --net none away");
+  if (!c.ports.empty() && c.network != NetworkKind::user)
+    return error("--publish needs the host's network: leave --net {} away", o.network);
   for (const auto& text : o.dumps) {
     auto listing = parse_listing_spec(text);
     if (!listing) return listing.failure();
@@ -213,10 +219,14 @@ void add_run(CLI::App& program, Action& action) {
       ->check(CLI::IsMember({39, 48, 57}))
       ->type_name("39|48|57")
       ->capture_default_str();
-  verb->add_option("--net", o.network, "The network: user (NAT to the host's, no root needed) or none")
-      ->check(CLI::IsMember({"user", "none"}))
-      ->type_name("user|none")
+  verb->add_option("--net", o.network,
+                   "The network: user (NAT to the host's, no root needed), peer (one computer inside this process that "
+                   "echoes: runs with --clock instructions are repeatable) or none")
+      ->check(CLI::IsMember({"user", "peer", "none"}))
+      ->type_name("user|peer|none")
       ->capture_default_str();
+  verb->add_option("--mac", o.mac, "The network card's address; by default 52:54:00:12:34:56")
+      ->type_name("XX:XX:XX:XX:XX:XX");
   verb->add_option("--publish", o.ports,
                    "Make a port of the guest a port of this host: HOST:GUEST[/udp]; may be given several times")
       ->type_name("PORTS")

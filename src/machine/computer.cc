@@ -8,16 +8,14 @@
 #include <cstring>
 
 #include "base/clock.h"
-#include "device/virtio/block.h"
 #include "device/virtio/entropy.h"
-#include "device/virtio/net.h"
 #include "machine/byte_size.h"
 #include "machine/memory_map.h"
+#include "machine/peer_network.h"
 
 namespace doppel {
 namespace {
 
-constexpr MacAddress guest_mac = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
 constexpr std::int64_t ns_per_tick = 1'000'000'000 / timebase_frequency;
 constexpr unsigned software_interrupt_base =
     2 * max_harts;  // sources of Computer::set_level behind the PLIC's contexts
@@ -54,7 +52,7 @@ Result<std::unique_ptr<Machine>> Computer::create(const MachineConfig& config, c
   if (auto memory = c.make_memory(image); !memory) return memory.failure();
   for (const auto step : {&Computer::make_board, &Computer::make_virtio})
     if (auto done = (c.*step)(); !done) return done.failure();
-  if (auto begun = image ? c.take_over(*image) : c.reset(); !begun) return begun.failure();
+  if (auto begun = image ? c.take_over(*image, 0) : c.reset(); !begun) return begun.failure();
   return std::unique_ptr<Machine>(std::move(computer));
 }
 
@@ -69,6 +67,9 @@ Result<void> Computer::check_config() const {
   if (config_.memory > host_memory())
     return error("{} of memory are more than the {} that this host has: give less --memory",
                  byte_size_text(config_.memory), byte_size_text(host_memory()));
+  if (!config_.ports.empty() && config_.network != NetworkKind::user)
+    return error("ports are published by the user-mode network: give --net user, or no --publish");
+  if (!is_unicast(config_.mac)) return error("the network card's address is not that of one card: give another --mac");
   if (config_.engine == EngineKind::interpreter && config_.reports.any())
     return error("--perf-map, --jitdump and --dump tell of translated code, and the interpreter makes none");
   return {};
@@ -127,18 +128,12 @@ Result<void> Computer::make_memory(const MachineImage* image) {
   return {};
 }
 
-/// The guest's time by the host's counter, from when the input says that it began.
-void Computer::begin_host_clock() {
-  if (!input_->deterministic() && HostClock::usable())
-    host_clock_.emplace([start = input_->start_ns()] { return HostClock::sample_host(start); }, ns_per_tick);
-}
-
 Result<void> Computer::make_board() {
   auto loop = EventLoop::create(lock_);
   if (!loop) return loop.failure();
   loop_ = std::move(*loop);
   input_ = std::make_unique<Input>(config_.clock, *loop_, lock_);
-  begin_host_clock();
+  if (!input_->deterministic() && HostClock::usable()) host_clock_ = &HostClock::of_host(ns_per_tick);
   if (config_.console_output) {
     console_ = Console::in_process(config_.console_output);
   } else {
@@ -168,13 +163,18 @@ Result<void> Computer::make_board() {
         if (wall != GoldfishRtc::no_alarm)
           rtc_timer_ = input_->at(input_->now_ns() + delay, [this] { rtc_->alarm_fired(); });
       });
+  vmgenid_ = std::make_unique<Vmgenid>(InterruptLine{plic_.get(), vmgenid_map.irq});
+  Vmgenid::Identifier generation;
+  input_->entropy(generation);
+  vmgenid_->begin(generation);
   finisher_ = std::make_unique<TestFinisher>([this](Finish kind, unsigned code) {
     finish(kind == Finish::reset ? End{End::Kind::reboot, 0}
                                  : End{End::Kind::off, kind == Finish::pass ? 0 : int(std::clamp(code, 1u, 255u))});
   });
-  devices_ = {plic_.get(), uart_.get(), rtc_.get(), finisher_.get()};
+  devices_ = {plic_.get(), uart_.get(), rtc_.get(), vmgenid_.get(), finisher_.get()};
   bus_->attach(test_finisher_map.base, test_finisher_map.size, *finisher_);
   bus_->attach(rtc_map.base, rtc_map.size, *rtc_);
+  bus_->attach(vmgenid_map.base, vmgenid_map.size, *vmgenid_);
   bus_->attach(plic_map.base, plic_map.size, *plic_);
   bus_->attach(uart_map.base, uart_map.size, *uart_);
   if (board_.machine_mode) {
@@ -220,6 +220,7 @@ Result<void> Computer::make_harts() {
     const auto relative = ticks - time_offset_;
     return relative > std::uint64_t(INT64_MAX) / ns_per_tick ? std::uint64_t(INT64_MAX) : relative * ns_per_tick;
   }};
+  if (config_.idle) hooks.idle = [this] { tell_idle(); };
   if (board_.htif) {
     make_htif();
     hooks.between = [this] { poll_htif(); };
@@ -228,6 +229,7 @@ Result<void> Computer::make_harts() {
   scheduler_ = std::make_unique<Scheduler>(harts_, *input_, std::move(hooks));
   hart_lock_.wait = [this](std::recursive_mutex& mutex) { scheduler_->lock(mutex); };
   memory_->set_replacement_observer([this](std::uint64_t page) {
+    if (memory_->readers(page) == 0) return;
     scheduler_->exclusive([&] {
       for (const auto& hart : harts_) hart->forget_page(page);
     });
@@ -267,6 +269,13 @@ Result<void> Computer::attach_virtio(std::unique_ptr<VirtioDevice> device) {
   return {};
 }
 
+Result<std::unique_ptr<Network>> Computer::make_network() {
+  if (config_.network == NetworkKind::peer) return std::unique_ptr<Network>(std::make_unique<PeerNetwork>(*input_));
+  auto network = make_user_network(*loop_, config_.ports);
+  if (!network) return network.failure();
+  return input_->wrap(std::move(*network));
+}
+
 Result<void> Computer::make_virtio() {
   const VirtioHost host{*memory_, [this](std::function<void()> event) { input_->later(std::move(event)); }};
   for (const auto& spec : config_.disks) {
@@ -275,16 +284,19 @@ Result<void> Computer::make_virtio() {
     const auto serial = fmt::format("doppel-{}", virtio_.size());
     auto block =
         std::make_unique<VirtioBlock>(host, input_->open(std::move(*disk)), serial, std::min(config_.cpus, 4u));
+    blocks_.push_back(block.get());
     if (auto attached = attach_virtio(std::move(block)); !attached) return attached;
   }
-  if (config_.network) {
-    auto network = make_user_network(*loop_, config_.ports);
+  if (config_.network != NetworkKind::none) {
+    auto network = make_network();
     if (!network) return network.failure();
-    auto card = std::make_unique<VirtioNet>(host, input_->wrap(std::move(*network)), guest_mac);
+    auto card = std::make_unique<VirtioNet>(host, std::move(*network), config_.mac);
+    card_ = card.get();
     if (auto attached = attach_virtio(std::move(card)); !attached) return attached;
   }
-  auto console =
-      std::make_unique<VirtioConsole>(host, std::vector<ConsolePortSpec>{{.name = "", .console = true, .port = this}});
+  auto console = std::make_unique<VirtioConsole>(
+      host, std::vector<ConsolePortSpec>{{.name = "", .console = true, .port = this},
+                                         {.name = "doppel.identity", .console = false, .port = &identity_port_}});
   virtio_console_ = console.get();
   if (auto attached = attach_virtio(std::move(console)); !attached) return attached;
   return attach_virtio(

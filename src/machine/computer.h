@@ -8,8 +8,11 @@
 #include "device/plic.h"
 #include "device/test_finisher.h"
 #include "device/uart16550.h"
+#include "device/virtio/block.h"
 #include "device/virtio/console.h"
 #include "device/virtio/mmio.h"
+#include "device/virtio/net.h"
+#include "device/vmgenid.h"
 #include "machine/boot.h"
 #include "machine/bus.h"
 #include "machine/console.h"
@@ -34,12 +37,16 @@ class Computer final : public Machine,
   Result<MachineOutcome> run() override;
   void pause() override;
   void resume() override;
+  void pause_soon() override;
   void pause_when(std::int64_t guest_ns, std::function<void()> then) override;
   Result<MachineImage> capture() override;
-  Result<void> take_over(const MachineImage& image) override;
+  Result<void> take_over(MachineImage image, std::int64_t elapsed_ns) override;
+  std::int64_t sleeps_ns() override;
+  void become(const std::string& identity) override;
+  void set_mac(const MacAddress& mac) override;
   std::size_t type(std::span<const std::byte> keys) override;
   void resize_console(std::uint16_t columns, std::uint16_t rows) override;
-  void power_off() override { finish({End::Kind::off, 0}); }
+  void power_off() override;
   MachineStatistics statistics() override;
   const std::vector<std::byte>& device_tree() const override { return device_tree_; }
 
@@ -64,6 +71,7 @@ class Computer final : public Machine,
   Result<void> make_board();
   void make_htif();
   Result<void> make_virtio();
+  Result<std::unique_ptr<Network>> make_network();
   Result<void> make_harts();
   Result<void> attach_virtio(std::unique_ptr<VirtioDevice> device);
   Result<std::vector<std::byte>> build_device_tree(std::optional<AddressRange> initrd);
@@ -71,21 +79,25 @@ class Computer final : public Machine,
   void finish(End end);
   void go_on();
   void count(MachineStatistics& all);
+  bool await_end();
   Result<int> serve_ends();
   Result<void> write_signature();
   void print_to_console(std::span<const std::byte> text) { console_->write(text); }
   void poll_htif();
+  void tell_idle();
 
   // computer_image.cc
   std::string shape() const;
   Result<void> read_board(const MachineImage& image);
   template <typename F>
-  Result<void> for_each_record(F&& one);
+  Result<void> for_each_record(F&& one, std::int64_t elapsed_ns = 0);
   void save_board(Writer& out) const;
-  Result<void> restore_board(Reader& in);
+  static Board restore_board(Reader& in);
   void save_keys(Writer& out) const;
   Result<void> restore_keys(Reader& in);
-  void begin_host_clock();
+  /// What the guest's ticks are ahead of those of the host's monotonic clock.
+  std::uint64_t ticks_ahead() const;
+  void tell_offset();
 
   // What is typed on the console, on its way to whichever device the guest reads.
   std::size_t typed(std::span<const std::byte> keys);
@@ -107,6 +119,14 @@ class Computer final : public Machine,
   void set_offset(std::uint64_t offset) override;
   // InterruptSink: the PLIC's contexts (2 a hart: M, S) and behind them the ACLINT's software interrupts
   void set_level(unsigned source, bool level) override;
+  /// The port from which the guest reads which copy it is.
+  struct IdentityPort final : ConsolePort {
+    explicit IdentityPort(Computer& computer) : computer(computer) {}
+    std::size_t output(std::span<const std::byte> data) override { return data.size(); }
+    void guest_open(bool open) override;
+    Computer& computer;
+  };
+  void tell_identity();
   // ConsolePort: the guest's hvc0
   std::size_t output(std::span<const std::byte> data) override;
   void input_room() override { pump_typed(); }
@@ -116,7 +136,7 @@ class Computer final : public Machine,
   DeviceLock hart_lock_{lock_};
   std::unique_ptr<EventLoop> loop_;
   std::unique_ptr<Input> input_;
-  std::optional<HostClock> host_clock_;  // with the host's clock and a counter that is one
+  HostClock* host_clock_ = nullptr;  // with the host's clock and a counter that is one
   std::unique_ptr<Console> console_;
   std::unique_ptr<GuestMemory> memory_;
   std::unique_ptr<Bus> bus_;
@@ -130,9 +150,12 @@ class Computer final : public Machine,
   std::unique_ptr<Aclint> aclint_;
   std::unique_ptr<Uart16550> uart_;
   std::unique_ptr<GoldfishRtc> rtc_;
+  std::unique_ptr<Vmgenid> vmgenid_;
   std::unique_ptr<TestFinisher> finisher_;
   std::vector<std::unique_ptr<VirtioMmio>> virtio_;
   VirtioConsole* virtio_console_ = nullptr;
+  std::vector<VirtioBlock*> blocks_;
+  VirtioNet* card_ = nullptr;     // null: no network
   std::vector<Device*> devices_;  // all of them, in the order in which they reset
   std::unique_ptr<Htif> htif_;
   std::uint64_t rtc_timer_ = 0;
@@ -148,13 +171,15 @@ class Computer final : public Machine,
 
   static constexpr std::size_t max_typed = 4096;
   std::deque<std::byte> typed_;
+  IdentityPort identity_port_{*this};
   bool hvc_in_use_ = false;  // the guest has written to hvc0: keys go there
 
   std::thread io_thread_;
   std::mutex end_lock_;
   std::condition_variable ended_;
   std::optional<End> end_;
-  bool paused_ = false;  // under end_lock_
+  bool paused_ = false;       // under end_lock_, as what follows
+  bool powered_off_ = false;  // by the machine's owner
   std::atomic<std::int64_t> started_ns_ = 0, ran_ns_ = 0;
 };
 

@@ -10,6 +10,7 @@ namespace doppel {
 namespace {
 
 constexpr std::uint32_t record_version = 1;
+constexpr unsigned identity_port = 1;  // of the virtio console
 constexpr std::size_t longest_shape = 4096, longest_name = 64, longest_record = 64 << 20;
 
 /// Runs `save` for a record of its own, with its name in front.
@@ -61,32 +62,37 @@ void Computer::save_board(Writer& out) const {
   }
 }
 
-Result<void> Computer::restore_board(Reader& in) {
-  board_.machine_mode = in.get<std::uint64_t>() != 0;
-  board_.htif.reset();
-  if (in.get<std::uint64_t>() == 0) return {};
-  auto& h = board_.htif.emplace();
+Computer::Board Computer::restore_board(Reader& in) {
+  Board board;
+  board.machine_mode = in.get<std::uint64_t>() != 0;
+  if (in.get<std::uint64_t>() == 0) return board;
+  auto& h = board.htif.emplace();
   for (auto* symbol : {&h.tohost, &h.fromhost, &h.begin_signature, &h.end_signature}) {
     const bool there = in.get<std::uint64_t>() != 0;
     const auto address = in.get<std::uint64_t>();
     if (there) *symbol = address;
   }
-  return {};
+  return board;
 }
 
 /// What of an image says how the board is to be made that goes on from it.
 Result<void> Computer::read_board(const MachineImage& image) {
   Reader in(image.state);
   static_cast<void>(in.blob(longest_shape));
-  return get_record(in, "board", [this](Reader& record) { return restore_board(record); });
+  return get_record(in, "board", [this](Reader& record) -> Result<void> {
+    board_ = restore_board(record);
+    return {};
+  });
+}
+
+void Computer::pause_soon() {
+  std::lock_guard guard(end_lock_);
+  paused_ = true;
+  scheduler_->halt();
 }
 
 void Computer::pause() {
-  {
-    std::lock_guard guard(end_lock_);
-    paused_ = true;
-    scheduler_->halt();
-  }
+  pause_soon();
   scheduler_->wait_halted();
 }
 
@@ -99,33 +105,32 @@ void Computer::resume() {
 void Computer::pause_when(std::int64_t guest_ns, std::function<void()> then) {
   std::lock_guard guard(lock_);
   input_->at(guest_ns, [this, then = std::move(then)] {
-    {
-      std::lock_guard end(end_lock_);
-      paused_ = true;
-      scheduler_->halt();
-    }
+    pause_soon();
     then();
   });
 }
 
 /// Calls `one(name, save, restore)` for all that a machine is beside its memory, in the order in which it is restored.
 template <typename F>
-Result<void> Computer::for_each_record(F&& one) {
+Result<void> Computer::for_each_record(F&& one, std::int64_t elapsed_ns) {
   const auto both = [&](std::string_view name, auto& part) {
     return one(name, [&](Writer& out) { part.save(out); }, [&](Reader& in) { return part.restore(in); });
   };
   const auto restore_same_board = [&](Reader& in) -> Result<void> {
-    const auto made = std::exchange(board_, {});
-    if (auto restored = restore_board(in); !restored) return restored;
-    if (board_ != made) return error("the saved machine has another firmware");
+    if (restore_board(in) != board_) return error("the saved machine has another firmware");
     return {};
   };
   if (auto done = one("board", [&](Writer& out) { save_board(out); }, restore_same_board); !done) return done;
-  if (auto done = both("time", *input_); !done) return done;
+  if (auto done = one(
+          "time", [&](Writer& out) { input_->save(out); }, [&](Reader& in) { return input_->restore(in, elapsed_ns); });
+      !done)
+    return done;
   for (auto& hart : harts_)
     if (auto done = both(fmt::format("hart {}", hart->id()), *hart); !done) return done;
   for (std::size_t n = 0; n < devices_.size(); n++)
     if (auto done = both(fmt::format("{} {}", n, devices_[n]->name()), *devices_[n]); !done) return done;
+  if (card_)
+    if (auto done = both(card_->network().kind(), card_->network()); !done) return done;
   if (htif_)
     if (auto done = both("htif", *htif_); !done) return done;
   if (auto done = both("sbi", *sbi_); !done) return done;
@@ -164,11 +169,45 @@ Result<MachineImage> Computer::capture() {
   if (!done) return done.failure();
   image.state = out.take();
   image.memory = memory_->freeze();
-  for (const auto& hart : harts_) hart->forbid_stores();
+  for (const auto& hart : harts_) hart->forget_pages();
   return image;
 }
 
-Result<void> Computer::take_over(const MachineImage& image) {
+void Computer::become(const std::string& identity) {
+  std::lock_guard guard(lock_);
+  config_.identity = identity;
+  input_->diverge(identity);
+  Vmgenid::Identifier generation;
+  input_->entropy(generation);
+  vmgenid_->change(generation);
+  if (card_)
+    card_->set_mac(
+        {0x52, 0x54, 0x00, std::uint8_t(generation[0]), std::uint8_t(generation[1]), std::uint8_t(generation[2])});
+  if (virtio_console_->guest_open(identity_port)) tell_identity();
+}
+
+void Computer::IdentityPort::guest_open(bool open) {
+  if (open) computer.tell_identity();
+}
+
+/// A line for who has the port open. The port's buffer takes it whole: there is never more in it than one at a time,
+/// or who reads is far behind.
+void Computer::tell_identity() {
+  const auto line = config_.identity + "\n";
+  virtio_console_->input(identity_port, std::as_bytes(std::span(line)));
+}
+
+std::int64_t Computer::sleeps_ns() {
+  const auto deadline = scheduler_->next_deadline_ns();
+  return deadline == INT64_MAX ? deadline : std::max<std::int64_t>(0, deadline - input_->now_ns());
+}
+
+void Computer::tell_idle() {
+  std::lock_guard guard(lock_);
+  if (std::ranges::all_of(blocks_, [](const auto* block) { return block->in_flight() == 0; })) config_.idle();
+}
+
+Result<void> Computer::take_over(MachineImage image, std::int64_t elapsed_ns) {
   std::lock_guard guard(lock_);
   Reader in(image.state);
   const auto wanted = in.blob(longest_shape);
@@ -178,11 +217,13 @@ Result<void> Computer::take_over(const MachineImage& image) {
     return error("the saved machine is another kind of machine: {}, and this is: {}", found, shape());
   if (image.memory.base != memory_->base() || image.memory.size != memory_->size())
     return error("the saved machine's memory of {} bytes does not fit", image.memory.size);
-  memory_->adopt(image.memory);
-  auto done =
-      for_each_record([&](std::string_view name, auto&&, auto&& restore) { return get_record(in, name, restore); });
+  memory_->adopt(std::move(image.memory));
+  auto done = for_each_record(
+      [&](std::string_view name, auto&&, auto&& restore) { return get_record(in, name, restore); }, elapsed_ns);
   if (done && in.left() != 0) done = error("the saved machine has more in it than this machine is made of");
-  begin_host_clock();
+  tell_offset();
+  std::lock_guard ending(end_lock_);
+  end_.reset();
   return done;
 }
 

@@ -32,7 +32,7 @@ Computer::~Computer() {
 
 std::uint64_t Computer::ticks() {
   if (ir::TimeFormula time; host_clock_ && host_clock_->formula(__rdtsc(), time))
-    return time.ticks(__rdtsc()) + time_offset_.load(std::memory_order_relaxed);
+    return time.ticks(__rdtsc()) + ticks_ahead();
   const auto now = input_->deterministic() ? scheduler_->deterministic_now_ns() : input_->now_ns();
   return std::uint64_t(now) / ns_per_tick + time_offset_.load(std::memory_order_relaxed);
 }
@@ -45,7 +45,7 @@ void Computer::tell_time(ir::TimeFormula& time) {
     time.enabled = 0;
     return;
   }
-  now.offset = time_offset_.load(std::memory_order_relaxed);
+  now.offset = ticks_ahead();
   if (time.enabled && time.offset == now.offset) {
     if (time.origin == now.origin) return;
     if (const auto before = time.units(counter), after = now.units(counter); before > after) now.base += before - after;
@@ -55,7 +55,15 @@ void Computer::tell_time(ir::TimeFormula& time) {
 
 void Computer::set_offset(std::uint64_t offset) {
   time_offset_ = offset;
-  for (const auto& hart : harts_) __atomic_store_n(&hart->execution().time.offset, offset, __ATOMIC_RELAXED);
+  tell_offset();
+}
+
+std::uint64_t Computer::ticks_ahead() const {
+  return time_offset_.load(std::memory_order_relaxed) - std::uint64_t(input_->start_ns()) / ns_per_tick;
+}
+
+void Computer::tell_offset() {
+  for (const auto& hart : harts_) __atomic_store_n(&hart->execution().time.offset, ticks_ahead(), __ATOMIC_RELAXED);
 }
 
 void Computer::set_level(unsigned source, bool level) {
@@ -67,6 +75,11 @@ std::size_t Computer::output(std::span<const std::byte> data) {
   hvc_in_use_ = true;
   print_to_console(data);
   return data.size();
+}
+
+void Computer::set_mac(const MacAddress& mac) {
+  std::lock_guard guard(lock_);
+  if (card_) card_->set_mac(mac);
 }
 
 std::size_t Computer::type(std::span<const std::byte> keys) {
@@ -118,12 +131,32 @@ void Computer::poll_htif() {
 }
 
 void Computer::finish(End end) {
+  bool first = false;
   {
     std::lock_guard guard(end_lock_);
+    first = !end_;
     if (!end_ || end.kind == End::Kind::off) end_ = end;
   }
   scheduler_->halt();
   ended_.notify_all();
+  if (first && config_.ended && end.kind == End::Kind::off) config_.ended(end.status);
+}
+
+void Computer::power_off() {
+  {
+    std::lock_guard guard(end_lock_);
+    powered_off_ = true;
+    if (!end_) end_ = End{End::Kind::off, 0};
+  }
+  scheduler_->halt();
+  ended_.notify_all();
+}
+
+/// Waits until something is to be done about the guest's end; whether it is over.
+bool Computer::await_end() {
+  std::unique_lock guard(end_lock_);
+  ended_.wait(guard, [&] { return powered_off_ || (end_ && (end_->kind == End::Kind::reboot || !config_.ended)); });
+  return powered_off_ || !end_ || end_->kind == End::Kind::off;
 }
 
 /// Harts run, unless they are paused, or who waits for their end is about to reset them. Under end_lock_.
@@ -133,24 +166,26 @@ void Computer::go_on() {
 
 /// Waits for the guest's end, rebooting as often as it asks to; the exit status.
 Result<int> Computer::serve_ends() {
-  while (true) {
-    {
-      std::unique_lock guard(end_lock_);
-      ended_.wait(guard, [&] { return end_.has_value(); });
-      if (end_->kind == End::Kind::off) return end_->status;
-    }
+  while (!await_end()) {
     scheduler_->wait_halted();
-    if (auto again = reset(); !again) return again.failure();
-    std::lock_guard guard(end_lock_);
-    if (end_->kind == End::Kind::off) return end_->status;
-    end_.reset();
-    go_on();
+    auto again = reset();
+    {
+      std::lock_guard guard(end_lock_);
+      if (powered_off_ || !end_ || end_->kind == End::Kind::off) continue;
+      end_.reset();
+      if (again) go_on();
+    }
+    if (again) continue;
+    if (!config_.ended) return again.failure();
+    config_.ended(again.failure());
   }
+  std::lock_guard guard(end_lock_);
+  return end_ ? end_->status : 0;
 }
 
 Result<MachineOutcome> Computer::run() {
   const SandboxOptions confinement{
-      .network = config_.network,
+      .network = config_.network == NetworkKind::user,
       .io_uring = !config_.disks.empty(),
       .control_socket = config_.hosting.serves_socket,
       .socket_directory = console_->socket_directory(),

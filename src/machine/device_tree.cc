@@ -168,6 +168,10 @@ void write_soc(TreeWriter& out, const BoardDescription& board) {
     out.text("compatible", "google,goldfish-rtc");
     write_place(out, rtc_map);
   });
+  out.node(node_name(vmgenid_map), [&] {
+    out.text("compatible", "microsoft,vmgenid");
+    write_place(out, vmgenid_map);
+  });
   if (board.machine_mode) out.node(node_name(clint_map), [&] { write_clint(out, board); });
   out.node(node_name(plic_map), [&] { write_plic(out, board); });
   out.node(node_name(uart_map), [&] {

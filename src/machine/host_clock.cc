@@ -33,14 +33,19 @@ bool HostClock::usable() {
   return file >> source && source == "tsc";
 }
 
-HostClock::Sample HostClock::sample_host(std::int64_t start_ns) {
+HostClock& HostClock::of_host(std::int64_t ns_per_tick) {
+  static HostClock clock(sample_host, ns_per_tick);
+  return clock;
+}
+
+HostClock::Sample HostClock::sample_host() {
   Sample best{};
   auto shortest = ~0ULL;
   for (unsigned n = 0; n < 5; n++) {
     const auto before = __rdtsc();
     const auto ns = monotonic_ns();
     const auto took = __rdtsc() - before;
-    if (took < shortest) shortest = took, best = {before + took / 2, ns - start_ns};
+    if (took < shortest) shortest = took, best = {before + took / 2, ns};
   }
   return best;
 }

@@ -12,7 +12,7 @@ namespace doppel {
 
 class HostClock {
  public:
-  /// The counter and the nanoseconds since the machine was made, at one moment.
+  /// The counter and the clock in nanoseconds, at one moment.
   struct Sample {
     std::uint64_t counter;
     std::int64_t ns;
@@ -23,8 +23,11 @@ class HostClock {
 
   /// Whether the host itself takes time from the counter: it is constant then, and all processors have the same.
   static bool usable();
-  /// The least disturbed of some samples of the host; `start_ns` is the monotonic clock's when the machine was made.
-  static Sample sample_host(std::int64_t start_ns);
+  /// The one that follows the host's monotonic clock, for all machines of the process: its rate is known from the
+  /// second on. Where usable().
+  static HostClock& of_host(std::int64_t ns_per_tick);
+  /// The least disturbed of some samples of the host.
+  static Sample sample_host();
 
   /// The formula for now, where `counter` is the counter; false while the rate is not known yet. Any thread.
   bool formula(std::uint64_t counter, ir::TimeFormula& out);

@@ -46,28 +46,70 @@ class DeferredNetwork final : public Network {
   DeferredNetwork(std::unique_ptr<Network> network, Input& input) : network_(std::move(network)), input_(input) {
     network_->set_receiver([this](std::span<const std::byte> frame) { return hold(frame); });
   }
+  ~DeferredNetwork() override { forget_frames(); }
   void send(std::span<const std::byte> frame) override { network_->send(frame); }
   void set_receiver(Receiver receiver) override { receiver_ = std::move(receiver); }
   void resume() override { flush(); }
   std::vector<PublishedPort> published_ports() const override { return network_->published_ports(); }
+  std::string_view kind() const override { return network_->kind(); }
+  void save(Writer& out) const override;
+  Result<void> restore(Reader& in) override;
 
  private:
-  static constexpr std::size_t max_frames = 1024;
+  static constexpr std::size_t max_frames = 1024, max_frame = 65550;
   bool hold(std::span<const std::byte> frame) {
     if (frames_.size() >= max_frames) return false;
     frames_.emplace_back(frame.begin(), frame.end());
-    if (frames_.size() == 1) input_.deliver([this] { flush(); });
+    if (frames_.size() == 1) flush_between_quanta();
     return true;
+  }
+  void flush_between_quanta() {
+    timer_ = input_.at(0, [this] {
+      timer_ = 0;
+      flush();
+    });
   }
   void flush() {
     while (!frames_.empty() && receiver_ && receiver_(frames_.front())) frames_.pop_front();
     if (frames_.empty()) network_->resume();
   }
+  void forget_frames() {
+    if (timer_ != 0) input_.cancel(std::exchange(timer_, 0));
+    frames_.clear();
+  }
+  bool restore_frames(Reader& in);
+
   std::unique_ptr<Network> network_;
   Input& input_;
   Receiver receiver_;
   std::deque<std::vector<std::byte>> frames_;
+  std::uint64_t timer_ = 0;  // of what will flush them; 0: the receiver has no room, or there is none
 };
+
+std::int64_t rounded(std::int64_t ns) { return ns - ns % Input::clock_step_ns; }
+void DeferredNetwork::save(Writer& out) const {
+  network_->save(out);
+  out.put<std::uint8_t>(timer_ != 0);
+  out.put<std::uint32_t>(std::uint32_t(frames_.size()));
+  for (const auto& frame : frames_) out.blob(frame);
+}
+
+bool DeferredNetwork::restore_frames(Reader& in) {
+  const bool flushes = in.get<std::uint8_t>() != 0;
+  const auto count = in.get<std::uint32_t>();
+  for (std::uint32_t n = 0; in.ok() && n < std::min<std::size_t>(count, max_frames); n++)
+    frames_.push_back(in.blob(max_frame));
+  if (flushes) flush_between_quanta();
+  return in.ok() && count <= max_frames;
+}
+
+Result<void> DeferredNetwork::restore(Reader& in) {
+  forget_frames();
+  if (auto restored = network_->restore(in); !restored) return restored;
+  if (restore_frames(in)) return {};
+  forget_frames();
+  return error("the saved machine's frames on their way to it are damaged");
+}
 
 }  // namespace
 
@@ -75,7 +117,7 @@ Input::Input(ClockKind kind, EventLoop& loop, std::recursive_mutex& device_lock)
     : kind_(kind),
       loop_(loop),
       lock_(device_lock),
-      start_(monotonic_ns()),
+      start_(rounded(monotonic_ns())),
       wall_start_(kind == ClockKind::host ? wall_clock_ns() : fixed_wall_start) {}
 
 std::int64_t Input::now_ns() const {
@@ -88,18 +130,19 @@ void Input::save(Writer& out) const {
   out.put(seed_);
 }
 
-Result<void> Input::restore(Reader& in) {
+Result<void> Input::restore(Reader& in, std::int64_t elapsed_ns) {
   const auto kind = in.get<std::uint64_t>();
-  const auto now = in.get<std::int64_t>();
+  auto now = in.get<std::int64_t>();
   const auto seed = in.get<std::uint64_t>();
   constexpr std::int64_t most = 1LL << 60;  // 36 years
   if (!in.ok() || now < 0 || now > most) return error("the saved time is damaged");
   if (kind != std::uint64_t(kind_)) return error("the machine that was saved has another --clock");
   seed_ = seed;
+  now += elapsed_ns;
   if (deterministic()) {
     virtual_now_ = now;
   } else {
-    start_ = monotonic_ns() - now;
+    start_ = rounded(monotonic_ns() - now);
     wall_start_ = wall_clock_ns() - now;
   }
   return {};
@@ -119,6 +162,10 @@ void Input::entropy(std::span<std::byte> out) {
     z = (z ^ z >> 27) * 0x94d049bb133111eb;
     byte = std::byte(z >> 56);
   }
+}
+
+void Input::diverge(std::string_view word) {
+  for (const auto letter : word) seed_ = (seed_ ^ std::uint8_t(letter)) * 0x100000001b3;  // FNV-1a
 }
 
 void Input::deliver(std::function<void()> event) {

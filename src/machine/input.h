@@ -7,7 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <span>
-#include <string>
+#include <string_view>
 
 #include "base/archive.h"
 #include "base/event_loop.h"
@@ -29,16 +29,19 @@ class Input {
   Input(ClockKind kind, EventLoop& loop, std::recursive_mutex& device_lock);
   Input(const Input&) = delete;
 
+  static constexpr std::int64_t clock_step_ns = 1000;  // so that guest ticks of up to that long fall on the host's
   ClockKind kind() const { return kind_; }
   bool deterministic() const { return kind_ == ClockKind::instructions; }
 
   /// Nanoseconds of guest time since the machine was made. With ClockKind::instructions, as of the last advance_to().
   std::int64_t now_ns() const;
-  /// The host's monotonic clock when the machine was made.
+  /// The host's monotonic clock when the machine was made, a multiple of clock_step_ns.
   std::int64_t start_ns() const { return start_; }
   /// The guest's wall clock, nanoseconds since 1970.
   std::int64_t wall_ns() const { return wall_start_ + now_ns(); }
   void entropy(std::span<std::byte> out);
+  /// Entropy is another from now on in each machine that was given another word.
+  void diverge(std::string_view word);
 
   /// An event from outside: at once, or at the next point between two quanta when the machine is deterministic.
   void deliver(std::function<void()> event);
@@ -56,7 +59,8 @@ class Input {
   /// Guest time as it is, for a copy of the machine to go on from: its monotonic clock stands still meanwhile, its wall
   /// clock is what the host's is then, or by the instruction clock goes on.
   void save(Writer& out) const;
-  Result<void> restore(Reader& in);
+  /// `elapsed_ns` have passed for the guest since.
+  Result<void> restore(Reader& in, std::int64_t elapsed_ns = 0);
 
   // For the deterministic scheduler, between quanta, without the device lock.
   /// Guest time is now `ns`: runs what is due, in order.

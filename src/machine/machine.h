@@ -25,6 +25,14 @@ namespace doppel {
 /// What executes the guest's code.
 enum class EngineKind : std::uint8_t { interpreter, fast, optimizing };
 
+/// What is at the other end of the network cable.
+enum class NetworkKind : std::uint8_t {
+  none,  // there is no network card
+  user,  // the host's network, by way of a user-mode stack
+  peer,  // one computer that answers, inside this process; repeatable by the instruction clock
+};
+inline constexpr MacAddress default_mac = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
+
 /// What the process that a machine lives in does beside running it.
 struct MachineHosting {
   bool serves_socket = false;  // the sandbox lets it accept clients of a socket that listens already
@@ -42,9 +50,11 @@ struct MachineConfig {
   std::uint64_t memory = 2ULL << 30;  // bytes
   unsigned cpus = 1;                  // 1 to 32
   unsigned mmu = 39;                  // bits of the largest virtual address space: 39, 48 or 57
-  bool network = true;
-  std::vector<PublishedPort> ports;
-  std::string console = "stdio";  // stdio, none, unix:PATH, or a file for the output
+  std::string identity = "0";         // what the guest reads from the port doppel.identity, one line
+  NetworkKind network = NetworkKind::user;
+  MacAddress mac = default_mac;
+  std::vector<PublishedPort> ports;  // with NetworkKind::user
+  std::string console = "stdio";     // stdio, none, unix:PATH, or a file for the output
   /// In the place of `console`: gets the guest's output, under the device lock. It must not wait, nor call the machine.
   /// Signals stay as they are then.
   std::function<void(std::span<const std::byte>)> console_output;
@@ -53,6 +63,12 @@ struct MachineConfig {
   std::uint64_t code_cache = 256ULL << 20;  // bytes of translated code that are kept
   CodeStoreOptions code_store;              // where they are kept from run to run
   TranslationReports reports;
+  /// When the guest has ended, it is told here with what run() would have given, on a thread of the machine's that must
+  /// not wait, and run() does not come back before power_off(): the machine may take over another image and be resumed.
+  std::function<void(const Result<int>& status)> ended;
+  /// Told whenever all harts have come to wait for something, and no disk is at work; on a thread of the machine's that
+  /// must not wait. Not by the instruction clock.
+  std::function<void()> idle;
   bool sandbox = true;
   MachineHosting hosting;
   std::string dump_dtb;   // write the device tree there and do not run
@@ -90,18 +106,30 @@ class Machine {
 
   /// Enters the sandbox (unless the config says no) and runs the guest to its end. Once.
   virtual Result<MachineOutcome> run() = 0;
-  /// No hart executes from when pause() comes back until resume(), also where run() comes later. Any thread but a
-  /// hart's.
+  /// No hart executes from when pause() comes back until resume(), also where run() is called between them. Any thread
+  /// but a hart's.
   virtual void pause() = 0;
   virtual void resume() = 0;
+  /// The same, but does not wait until it is so. Any thread, also from inside console_output.
+  virtual void pause_soon() = 0;
   /// Pauses when guest time reaches `guest_ns` nanoseconds since the machine was made; `then` is called on a thread of
   /// the machine's, which must not wait for anything.
   virtual void pause_when(std::int64_t guest_ns, std::function<void()> then) = 0;
   /// The machine as it is, to go on from in others like it; while it is paused. Its disks are not in it.
   virtual Result<MachineImage> capture() = 0;
-  /// Becomes what was captured from a machine with the same configuration; before run(), or paused. Hostile bytes are
-  /// an error: the machine cannot be run then.
-  virtual Result<void> take_over(const MachineImage& image) = 0;
+  /// Becomes what was captured from a machine with the same configuration; before run(), or paused. For its guest
+  /// `elapsed_ns` nanoseconds have passed since. Hostile bytes are an error: the machine cannot be run then.
+  virtual Result<void> take_over(MachineImage image, std::int64_t elapsed_ns = 0) = 0;
+  /// In how many nanoseconds a hart can run, as far as timers tell: 0 is now, INT64_MAX never. While paused.
+  virtual std::int64_t sleeps_ns() = 0;
+  /// From now on it is another machine than the one that was captured, of this name: the guest hears of it by its
+  /// vmgenid, whereupon it makes its random numbers anew, and reads the name from the port doppel.identity; its network
+  /// card has another address (see set_mac()). By the
+  /// instruction clock all that is new follows from the name. While paused.
+  virtual void become(const std::string& identity) = 0;
+  /// Gives the network card another address, if there is one: a driver that starts from now on reads it, one that runs
+  /// goes on with the old one. Copies keep it. While it is paused.
+  virtual void set_mac(const MacAddress& mac) = 0;
   /// Types on the guest's console; how many bytes it took. The others are to be typed again when the guest has read
   /// some. Any thread.
   virtual std::size_t type(std::span<const std::byte> keys) = 0;

@@ -1,6 +1,7 @@
 #pragma once
 // Where everything is in the RISC-V board's physical address space: the map of QEMU's `virt` machine, so that firmware
-// and kernels made for it run unmodified. One table; the bus, the device tree and the SBI read it.
+// and kernels made for it run unmodified, and vmgenid in a gap of it. One table; the bus, the device tree and the SBI
+// read it.
 #include <array>
 #include <cstdint>
 #include <string_view>
@@ -26,6 +27,7 @@ inline constexpr std::uint64_t virtio_register_size = 0x200;
 
 inline constexpr MapEntry test_finisher_map{"test", 0x10'0000, 0x1000, 0};
 inline constexpr MapEntry rtc_map{"rtc", 0x10'1000, 0x1000, 11};
+inline constexpr MapEntry vmgenid_map{"vmgenid", 0x10'2000, 0x1000, 12};
 inline constexpr MapEntry clint_map{"clint", 0x200'0000, 0x1'0000, 0};
 inline constexpr MapEntry plic_map{"plic", 0xc00'0000, 0x60'0000, 0};
 inline constexpr MapEntry uart_map{"serial", 0x1000'0000, 0x100, 10};
@@ -36,9 +38,9 @@ constexpr MapEntry virtio_map(unsigned slot) {
 }
 
 /// Every device region of the board in ascending order; DRAM begins at dram_base.
-inline constexpr std::array<MapEntry, 5 + virtio_slots> board_map = {
-    test_finisher_map, rtc_map,       clint_map,     plic_map,      uart_map,      virtio_map(0), virtio_map(1),
-    virtio_map(2),     virtio_map(3), virtio_map(4), virtio_map(5), virtio_map(6), virtio_map(7)};
+inline constexpr std::array<MapEntry, 6 + virtio_slots> board_map = {
+    test_finisher_map, rtc_map,       vmgenid_map,   clint_map,     plic_map,      uart_map,      virtio_map(0),
+    virtio_map(1),     virtio_map(2), virtio_map(3), virtio_map(4), virtio_map(5), virtio_map(6), virtio_map(7)};
 
 /// True when regions are in ascending order, apart from each other and below DRAM.
 constexpr bool board_map_is_sound() {

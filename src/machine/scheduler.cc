@@ -97,14 +97,22 @@ void Scheduler::wait_halted() {
 
 void Scheduler::resume() {
   std::lock_guard guard(lock_);
-  halted_ = false;
+  halted_ = told_idle_ = false;
   work_.notify_all();
+}
+
+std::int64_t Scheduler::next_deadline_ns() const {
+  std::lock_guard guard(lock_);
+  const bool busy = std::ranges::any_of(
+      slots_, [](const Slot& slot) { return slot.state == State::ready || slot.state == State::running; });
+  return busy ? 0 : earliest_deadline();
 }
 
 void Scheduler::save(Writer& out) const {
   std::lock_guard guard(lock_);
   out.put(quantum_ns_);
   out.put(turn_);
+  out.put<std::uint64_t>(advanced_);
   for (const auto& slot : slots_) {
     out.put(std::uint64_t(slot.state));
     out.put<std::uint64_t>(slot.woken);
@@ -115,6 +123,7 @@ void Scheduler::save(Writer& out) const {
 Result<void> Scheduler::restore(Reader& in) {
   const auto quantum = in.get<std::int64_t>();
   const auto turn = in.get<std::uint64_t>();
+  const bool advanced = in.get<std::uint64_t>() != 0;
   auto slots = slots_;
   bool sound = quantum >= 0;
   for (auto& slot : slots) {
@@ -134,6 +143,7 @@ Result<void> Scheduler::restore(Reader& in) {
     if (slots_[n].state == State::ready) ready_.push_back(&slots_[n]);
   }
   quantum_ns_ = quantum;
+  advanced_ = advanced;
   turn_ = turn % slots_.size();
   return {};
 }
@@ -187,7 +197,7 @@ void Scheduler::safepoint() {
 
 void Scheduler::run_slot(std::unique_lock<std::mutex>& guard, Slot& slot, std::uint64_t instructions) {
   slot.state = State::running;
-  slot.woken = false;
+  slot.woken = told_idle_ = false;
   running_++;
   guard.unlock();
   running_here = &slot;
@@ -232,6 +242,12 @@ Scheduler::Slot* Scheduler::next_ready(std::unique_lock<std::mutex>& guard) {
       ready_.pop_front();
       return slot;
     }
+    if (hooks_.idle && !halted_ && running_ == 0 && !std::exchange(told_idle_, true)) {
+      guard.unlock();
+      hooks_.idle();
+      guard.lock();
+      continue;
+    }
     const auto deadline = halted_ ? INT64_MAX : earliest_deadline();
     if (deadline == INT64_MAX)
       work_.wait(guard);
@@ -255,10 +271,14 @@ void Scheduler::work_deterministically() {
       work_.wait(guard);
       continue;
     }
-    guard.unlock();
-    input_.advance_to(quantum_ns_);  // events may wake harts, or halt
-    guard.lock();
+    // Once for each point in time, also where an event halts: what it makes happen later must not happen too soon.
+    if (!std::exchange(advanced_, true)) {
+      guard.unlock();
+      input_.advance_to(quantum_ns_);  // events may wake harts, or halt
+      guard.lock();
+    }
     if (halted_) continue;
+    advanced_ = false;
     wake_due();
     // Round robin by number, whatever order they became ready in.
     Slot* slot = nullptr;

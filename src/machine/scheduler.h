@@ -26,6 +26,7 @@ class Scheduler {
   struct Hooks {
     std::function<std::uint64_t(std::uint64_t ticks)> ticks_to_ns;  // guest ticks to Input::now_ns() time
     std::function<void()> between;    // after each run of a hart, without locks; may be empty
+    std::function<void()> idle;       // no hart runs or can; without locks; may be empty. Not by the instruction clock
     std::uint64_t quantum = 200'000;  // instructions a run: a millisecond or two
   };
   Scheduler(std::span<const std::unique_ptr<Hart>> harts, Input& input, Hooks hooks);
@@ -45,6 +46,9 @@ class Scheduler {
   void halt();
   void wait_halted();
   void resume();
+
+  /// When the first hart can run, in Input time: 0 where one can, INT64_MAX is never, as far as timers tell.
+  std::int64_t next_deadline_ns() const;
 
   /// Which harts run, and by the instruction clock whose turn it is. Halted.
   void save(Writer& out) const;
@@ -92,6 +96,7 @@ class Scheduler {
   std::deque<Slot*> ready_;
   unsigned running_ = 0;
   bool halted_ = true, quit_ = false;
+  bool told_idle_ = false;
   std::atomic<bool> exclusive_ = false;
   std::int64_t waited_ns_ = 0;
   std::vector<std::thread> workers_;
@@ -99,6 +104,7 @@ class Scheduler {
   // Deterministic: guest time when the running hart's quantum began, and its steps then.
   std::int64_t quantum_ns_ = 0;
   std::uint64_t quantum_steps_ = 0;
+  bool advanced_ = false;               // what is due then has been delivered
   std::uint64_t turn_ = 0;              // the hart that comes next if it is ready
   const Hart* quantum_hart_ = nullptr;  // null between quanta
 };

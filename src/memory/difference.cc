@@ -6,6 +6,7 @@
 #include <array>
 #include <cstring>
 #include <memory>
+#include <new>
 
 namespace doppel {
 namespace {
@@ -59,7 +60,7 @@ void put_page(std::vector<std::byte>& out, const Words& now, const Words& before
 std::vector<std::uint64_t> pages_apart(const MemoryImage& image, const MemoryImage& base) {
   std::vector<std::uint64_t> pages;
   for (const auto* layer : layers_apart(image.top.get(), base.top.get()))
-    layer->for_each([&](std::uint64_t page, std::byte*) { pages.push_back(page); });
+    layer->for_each([&](std::uint64_t page) { pages.push_back(page); });
   std::ranges::sort(pages);
   pages.erase(std::unique(pages.begin(), pages.end()), pages.end());
   return pages;
@@ -68,6 +69,12 @@ std::vector<std::uint64_t> pages_apart(const MemoryImage& image, const MemoryIma
 ZSTD_CCtx* compressor() {
   static thread_local const std::unique_ptr<ZSTD_CCtx, std::size_t (*)(ZSTD_CCtx*)> context(ZSTD_createCCtx(),
                                                                                             ZSTD_freeCCtx);
+  return context.get();
+}
+
+ZSTD_DCtx* decompressor() {
+  static thread_local const std::unique_ptr<ZSTD_DCtx, std::size_t (*)(ZSTD_DCtx*)> context(ZSTD_createDCtx(),
+                                                                                            ZSTD_freeDCtx);
   return context.get();
 }
 
@@ -103,6 +110,7 @@ std::vector<std::byte> pack_difference(const MemoryImage& image, const MemoryIma
   put_number(out, plain.size() << 1);
   const auto begin = out.size();
   out.resize(begin + ZSTD_compressBound(plain.size()));
+  ZSTD_CCtx_reset(compressor(), ZSTD_reset_session_and_parameters);
   const auto length =
       ZSTD_compressCCtx(compressor(), out.data() + begin, out.size() - begin, plain.data(), plain.size(), level);
   if (!ZSTD_isError(length) && length < plain.size()) {
@@ -113,6 +121,30 @@ std::vector<std::byte> pack_difference(const MemoryImage& image, const MemoryIma
     out.insert(out.end(), plain.begin(), plain.end());
   }
   out.shrink_to_fit();
+  return out;
+}
+
+std::vector<std::byte> pack_bytes(std::span<const std::byte> bytes, std::span<const std::byte> like) {
+  auto* context = compressor();
+  ZSTD_CCtx_reset(context, ZSTD_reset_session_and_parameters);
+  ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level);
+  ZSTD_CCtx_refPrefix(context, like.data(), like.size());
+  std::vector<std::byte> out(ZSTD_compressBound(bytes.size()));
+  const auto length = ZSTD_compress2(context, out.data(), out.size(), bytes.data(), bytes.size());
+  if (ZSTD_isError(length)) throw std::bad_alloc();  // nothing else can be wrong
+  out.resize(length);
+  return out;
+}
+
+Result<std::vector<std::byte>> unpack_bytes(std::span<const std::byte> packed, std::span<const std::byte> like) {
+  const auto size = ZSTD_getFrameContentSize(packed.data(), packed.size());
+  if (size > most_unpacked) return error("a saved difference is damaged");
+  std::vector<std::byte> out(size);
+  auto* context = decompressor();
+  ZSTD_DCtx_reset(context, ZSTD_reset_session_and_parameters);
+  ZSTD_DCtx_refPrefix(context, like.data(), like.size());
+  const auto length = ZSTD_decompressDCtx(context, out.data(), out.size(), packed.data(), packed.size());
+  if (ZSTD_isError(length) || length != size) return error("a saved difference is damaged");
   return out;
 }
 

@@ -18,4 +18,8 @@ std::vector<std::byte> pack_difference(const MemoryImage& image, const MemoryIma
 /// written outside of the memory, and a failure (one sentence) leaves it half done.
 Result<void> apply_difference(std::span<const std::byte> packed, GuestMemory& memory);
 
+/// The same for bytes that are much like others, for instance records of a machine's state.
+std::vector<std::byte> pack_bytes(std::span<const std::byte> bytes, std::span<const std::byte> like);
+Result<std::vector<std::byte>> unpack_bytes(std::span<const std::byte> packed, std::span<const std::byte> like);
+
 }  // namespace doppel

@@ -1,10 +1,8 @@
 #include "memory/guest_memory.h"
 
-#include <sys/mman.h>
 #include <xxhash.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 #include <new>
 
@@ -13,9 +11,7 @@
 namespace doppel {
 namespace {
 
-constexpr std::uint64_t huge_page_size = 2 << 20;
 constexpr std::uint64_t small_segment_bytes = 64 * page_size;
-alignas(page_size) constexpr std::byte zero_page[page_size] = {};
 
 /// Adds host memory, as one piece with the last where it lies behind it.
 void add_piece(std::vector<iovec>& pieces, std::byte* data, std::uint64_t length) {
@@ -25,47 +21,15 @@ void add_piece(std::vector<iovec>& pieces, std::byte* data, std::uint64_t length
     pieces.push_back({data, length});
 }
 
-}  // namespace
-
-Result<std::shared_ptr<Segment>> Segment::create(std::uint64_t bytes) {
-  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (data == MAP_FAILED) return error("cannot reserve {} bytes of host memory: {}", bytes, std::strerror(errno));
-  if (bytes >= huge_page_size) madvise(data, bytes, MADV_HUGEPAGE);
-  madvise(data, bytes, MADV_DONTDUMP);
-  return std::shared_ptr<Segment>(new Segment(static_cast<std::byte*>(data), bytes));
-}
-
-Segment::~Segment() { munmap(data_, size_); }
-
-Layer::Layer(std::uint64_t pages, std::byte* flat) : pages_(pages), flat_(flat) {
-  if (flat) return;
-  const auto chunks = (pages + chunk_pages - 1) / chunk_pages;
-  chunks_.reset(static_cast<std::atomic<Chunk*>*>(std::calloc(chunks, sizeof(std::atomic<Chunk*>))));
-  if (!chunks_) throw std::bad_alloc();
-}
-
-Layer::~Layer() {
-  for (const auto number : present_) delete chunks_[number].load(std::memory_order_relaxed);
-}
-
-void Layer::put(std::uint64_t page, std::byte* bytes) {
-  auto& slot = chunks_[page / chunk_pages];
-  auto* chunk = slot.load(std::memory_order_relaxed);
-  if (!chunk) {
-    present_.push_back(std::uint32_t(page / chunk_pages));
-    slot.store(chunk = new Chunk, std::memory_order_release);
-  }
-  count_ += !chunk->page[page % chunk_pages].exchange(bytes, std::memory_order_release);
-}
-
-namespace {
-
-/// What is in either layer, of which `upper` lies on `lower`, as one layer in the place of both.
-std::shared_ptr<Layer> merge(const Layer& upper, const Layer& lower) {
+/// What is in either layer, of which `upper` lies on `lower`, as one layer in the place of both, which nobody else has
+/// if `only_here`.
+std::shared_ptr<Layer> merge(const Layer& upper, const Layer& lower, bool only_here) {
   auto both = std::make_shared<Layer>(upper.pages());
+  both->shares_pages = !only_here || upper.shares_pages || lower.shares_pages;
+  if (!only_here) lower.shares_pages = true;
   both->parent = lower.parent;
-  lower.for_each([&](std::uint64_t page, std::byte* bytes) { both->put(page, bytes); });
-  upper.for_each([&](std::uint64_t page, std::byte* bytes) { both->put(page, bytes); });
+  for (const auto* layer : {&lower, &upper})
+    layer->for_each([&](std::uint64_t page) { both->put(page, layer->find(page)); });
   for (const auto* layer : {&lower, &upper})
     for (const auto& segment : layer->segments)
       if (std::ranges::find(both->segments, segment) == both->segments.end()) both->segments.push_back(segment);
@@ -79,7 +43,10 @@ GuestMemory::GuestMemory(std::uint64_t base, std::uint64_t size, std::shared_ptr
       size_(size),
       private_(std::move(layer)),
       dirty_(((size >> page_shift) + 63) / 64),
-      code_(dirty_.size()) {}
+      code_(dirty_.size()),
+      readers_(static_cast<std::atomic<std::uint64_t>*>(std::calloc(size >> page_shift, sizeof(std::uint64_t)))) {
+  if (!readers_) throw std::bad_alloc();
+}
 
 Result<std::unique_ptr<GuestMemory>> GuestMemory::create(std::uint64_t base, std::uint64_t size) {
   if (size == 0 || size % page_size != 0) return error("a memory of {} bytes is not a positive multiple of 4096", size);
@@ -96,24 +63,12 @@ std::unique_ptr<GuestMemory> GuestMemory::create(const MemoryImage& image) {
   return std::unique_ptr<GuestMemory>(new GuestMemory(image.base, image.size, std::move(layer)));
 }
 
-const std::byte* find_page(const Layer* layer, std::uint64_t page) {
-  for (; layer; layer = layer->parent.get())
-    if (const auto* bytes = layer->find(page)) return bytes;
-  return zero_page;
-}
-
 const std::byte* GuestMemory::page_for_read(std::uint64_t address) { return find(index(address)); }
 
-std::vector<const Layer*> layers_apart(const Layer* one, const Layer* other) {
-  const auto below = [](const Layer* layer) {
-    std::vector<const Layer*> all;
-    for (; layer; layer = layer->parent.get()) all.push_back(layer);
-    return all;
-  };
-  auto ours = below(one), theirs = below(other);
-  while (!ours.empty() && !theirs.empty() && ours.back() == theirs.back()) ours.pop_back(), theirs.pop_back();
-  ours.insert(ours.end(), theirs.begin(), theirs.end());
-  return ours;
+void GuestMemory::tell_loss() {
+  if (told_loss_.exchange(true) || !lost_) return;
+  for (const auto* layer = private_.get(); layer; layer = layer->parent.get())
+    if (auto sentence = layer->failure(); !sentence.empty()) return lost_(sentence);
 }
 
 void GuestMemory::mark_dirty(std::uint64_t page) {
@@ -153,6 +108,19 @@ std::byte* GuestMemory::page_for_write(std::uint64_t address, bool& replaced) {
   mark_dirty(page);
   if (code_[page / 64].load(std::memory_order_acquire) & (1ULL << page % 64)) code_written(page);
   return bytes;
+}
+
+void GuestMemory::note_reader(std::uint64_t address, unsigned reader) {
+  auto& word = readers_[index(address)];
+  const std::uint64_t period = period_ << 32, bit = 1ULL << reader;
+  auto old = word.load(std::memory_order_relaxed);
+  while (!word.compare_exchange_weak(old, (old >> 32 == period_ ? old : period) | bit));
+}
+
+std::uint32_t GuestMemory::readers(std::uint64_t address) const {
+  std::atomic_thread_fence(std::memory_order_seq_cst);  // between the new place and this look
+  const auto word = readers_[index(address)].load();
+  return word >> 32 == period_ ? std::uint32_t(word) : 0;
 }
 
 /// A page for a device to write to.
@@ -292,6 +260,7 @@ bool GuestMemory::find_bytes(std::span<const GuestSpan> spans, std::vector<iovec
 std::shared_ptr<Layer> GuestMemory::keep_pinned(const std::shared_ptr<const Layer>& frozen, Layer& ours) {
   auto copies = std::make_shared<Layer>(size_ >> page_shift);
   copies->parent = frozen;
+  copies->shares_pages = true;
   private_ = copies;  // where allocate_frame() keeps what it makes
   if (open_) copies->segments.push_back(open_);
   for (const auto* pinned : pinned_)
@@ -311,25 +280,27 @@ std::shared_ptr<Layer> GuestMemory::keep_pinned(const std::shared_ptr<const Laye
 MemoryImage GuestMemory::freeze() {
   std::lock_guard guard(lock_);
   if (private_->count() == 0 && private_->parent) return {base_, size_, private_->parent};
-  std::shared_ptr<const Layer> frozen = private_;
+  private_->add_touched(dirty_bits());
+  std::shared_ptr<const Layer> frozen = std::exchange(private_, nullptr);
   auto ours = std::make_shared<Layer>(size_ >> page_shift);
   if (!pinned_.empty()) frozen = keep_pinned(frozen, *ours);
   // So that few layers lie on one another, however often this is done: each holds more than twice what lies on it.
   while (frozen->parent && frozen->parent->parent && frozen->parent->count() <= 2 * frozen->count())
-    frozen = merge(*frozen, *frozen->parent);
+    frozen = merge(*frozen, *frozen->parent, frozen->parent.use_count() == 1);
+  period_++;
   ours->parent = frozen;
   if (open_) ours->segments.push_back(open_);
   private_ = std::move(ours);
   return {base_, size_, frozen};
 }
 
-void GuestMemory::adopt(const MemoryImage& image) {
+void GuestMemory::adopt(MemoryImage image) {
   std::lock_guard guard(lock_);
   const auto old = std::exchange(private_, nullptr);
   // Frames of what was never frozen are free again.
   const bool unshared = old.use_count() == 1;
   for (const auto* layer : layers_apart(old.get(), image.top.get()))
-    layer->for_each([&](std::uint64_t page, std::byte*) {
+    layer->for_each([&](std::uint64_t page) {
       auto& word = code_[page / 64];
       const auto bit = 1ULL << page % 64;
       if (!(word.load(std::memory_order_relaxed) & bit)) return;
@@ -343,10 +314,18 @@ void GuestMemory::adopt(const MemoryImage& image) {
     if (open) open_ = nullptr;
     spare_.push_back(std::move(segment));
   }
-  private_ = std::make_shared<Layer>(size_ >> page_shift);
-  private_->parent = image.top;
-  if (open_) private_->segments.push_back(open_);
-  clear_dirty();
+  const bool alone = image.top.use_count() == 1;
+  std::atomic_thread_fence(std::memory_order_acquire);           // behind those who had it
+  if (alone && image.top->parent && !image.top->shares_pages) {  // as it was before it was frozen
+    private_ = std::const_pointer_cast<Layer>(std::move(image.top));
+  } else {
+    private_ = std::make_shared<Layer>(size_ >> page_shift);
+    private_->parent = std::move(image.top);
+  }
+  if (open_ && std::ranges::find(private_->segments, open_) == private_->segments.end())
+    private_->segments.push_back(open_);
+  period_++;
+  for (auto& word : dirty_) word.store(0, std::memory_order_relaxed);
 }
 
 std::uint64_t GuestMemory::hash() {
@@ -367,7 +346,14 @@ std::vector<std::uint64_t> GuestMemory::dirty_pages() const {
 }
 
 void GuestMemory::clear_dirty() {
+  private_->add_touched(dirty_bits());
   for (auto& word : dirty_) word.store(0, std::memory_order_relaxed);
+}
+
+std::vector<std::uint64_t> GuestMemory::dirty_bits() const {
+  std::vector<std::uint64_t> bits(dirty_.size());
+  for (std::size_t n = 0; n < bits.size(); n++) bits[n] = dirty_[n].load(std::memory_order_relaxed);
+  return bits;
 }
 
 std::uint64_t GuestMemory::private_pages() const { return private_->count(); }

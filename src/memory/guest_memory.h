@@ -10,93 +10,14 @@
 #include <memory>
 #include <mutex>
 #include <span>
+#include <string>
 #include <unordered_set>
 #include <vector>
 
 #include "base/result.h"
+#include "memory/layer.h"
 
 namespace doppel {
-
-inline constexpr std::uint64_t page_shift = 12;
-inline constexpr std::uint64_t page_size = 1 << page_shift;
-inline constexpr std::uint64_t page_mask = page_size - 1;
-
-/// A run of host memory that pages live in: anonymous, in large host pages where the kernel gives them. Shared by every
-/// layer that refers to one of its pages; once a layer with pages in it is frozen, those pages are never written again.
-class Segment {
- public:
-  /// Reserves `bytes` (a multiple of page_size) of zeros; nothing is resident until touched.
-  static Result<std::shared_ptr<Segment>> create(std::uint64_t bytes);
-  ~Segment();
-  Segment(const Segment&) = delete;
-  std::byte* data() const { return data_; }
-  std::uint64_t size() const { return size_; }
-
- private:
-  Segment(std::byte* data, std::uint64_t size) : data_(data), size_(size) {}
-  std::byte* data_;
-  std::uint64_t size_;
-};
-
-/// One layer: for each page that it holds, where its bytes are. Sparse, by chunks of 64 pages (256 KiB of guest
-/// memory), or flat: all pages in address order in one segment, which is how the bottom layer of every machine begins.
-class Layer {
- public:
-  static constexpr std::uint64_t chunk_pages = 64;
-  explicit Layer(std::uint64_t pages, std::byte* flat = nullptr);
-  ~Layer();
-  Layer(const Layer&) = delete;
-  /// The page's bytes, or null when this layer does not hold it. Safe while another thread puts.
-  std::byte* find(std::uint64_t page) const {
-    if (flat_) return flat_ + (page << page_shift);
-    const auto* chunk = chunks_[page / chunk_pages].load(std::memory_order_acquire);
-    return chunk ? chunk->page[page % chunk_pages].load(std::memory_order_acquire) : nullptr;
-  }
-  /// One thread at a time.
-  void put(std::uint64_t page, std::byte* bytes);
-  std::uint64_t pages() const { return pages_; }
-  std::uint64_t count() const { return flat_ ? pages_ : count_; }
-  /// Calls `f(page, bytes)` for each page that the layer holds, in any order. While nobody puts.
-  template <typename F>
-  void for_each(F&& f) const {
-    for (std::uint64_t page = 0; flat_ && page < pages_; page++) f(page, flat_ + (page << page_shift));
-    for (const auto number : present_) {
-      const auto* chunk = chunks_[number].load(std::memory_order_relaxed);
-      for (std::uint64_t n = 0; n < chunk_pages; n++)
-        if (auto* bytes = chunk->page[n].load(std::memory_order_relaxed)) f(number * chunk_pages + n, bytes);
-    }
-  }
-
-  std::shared_ptr<const Layer> parent;             // what this layer lies on; null for the bottom
-  std::vector<std::shared_ptr<Segment>> segments;  // what keeps the pages alive
-
- private:
-  struct Chunk {
-    std::atomic<std::byte*> page[chunk_pages] = {};
-  };
-  std::uint64_t pages_;
-  std::byte* flat_;
-  struct Freed {
-    void operator()(std::atomic<Chunk*>* chunks) const { std::free(chunks); }
-  };
-  // Zeros of the allocator, which of a large memory's table only what is used becomes resident.
-  std::unique_ptr<std::atomic<Chunk*>[], Freed> chunks_;
-  std::vector<std::uint32_t> present_;  // numbers of chunks
-  std::uint64_t count_ = 0;
-};
-
-/// The bytes of a page in the uppermost layer that holds it, or zeros.
-const std::byte* find_page(const Layer* layer, std::uint64_t page);
-/// The layers that only one of the two lies on, or is: where memories that have them may differ.
-std::vector<const Layer*> layers_apart(const Layer* one, const Layer* other);
-
-/// A machine's memory as it was at one moment. Never changes, and costs no more to copy than a pointer.
-struct MemoryImage {
-  std::uint64_t base = 0, size = 0;  // as GuestMemory has them
-  std::shared_ptr<const Layer> top;
-  /// The bytes of a page, by its number from the base.
-  const std::byte* page(std::uint64_t number) const { return find_page(top.get(), number); }
-};
 
 /// A run of guest-physical memory, all RAM at the time it was made; `length` in bytes, never 0.
 struct GuestSpan {
@@ -146,6 +67,14 @@ class GuestMemory {
   /// copy: what page_for_read() gave out for it before is stale, in every hart.
   std::byte* page_for_write(std::uint64_t address, bool& replaced);
 
+  /// Whether the page is not private: page_for_write() would replace it.
+  bool shared(std::uint64_t address) const { return !private_->find(index(address)); }
+  /// A reader (a number below 32) says so before it looks up a page that is shared and keeps where that is. readers()
+  /// gives those of the page's present place, a bit for each, also to one who has just replaced it: who is not among
+  /// them will find the new place.
+  void note_reader(std::uint64_t address, unsigned reader);
+  std::uint32_t readers(std::uint64_t address) const;
+
   /// Copies out of or into guest memory; false, with nothing done, when the range is not all RAM.
   [[nodiscard]] bool read(std::uint64_t address, void* out, std::uint64_t length);
   [[nodiscard]] bool write(std::uint64_t address, const void* data, std::uint64_t length);
@@ -168,6 +97,10 @@ class GuestMemory {
   /// change.
   void set_replacement_observer(std::function<void(std::uint64_t address)> after) { replaced_ = std::move(after); }
 
+  /// Told, once, in one sentence, when a page could not be brought from where the memory came from; by whoever looked
+  /// it up, who goes on with zeros.
+  void set_loss_observer(std::function<void(const std::string& sentence)> lost) { lost_ = std::move(lost); }
+
   /// Says that the page holds code that somebody keeps a translation of. The first write to it takes the mark away and
   /// puts the page among the written ones; whoever marks makes sure that no page pointer for writing is in use.
   void mark_code(std::uint64_t address);
@@ -181,8 +114,9 @@ class GuestMemory {
   /// since the last time, divided by some hundred, whatever the size. The machine must not be running.
   MemoryImage freeze();
   /// Takes over the content of an image of the same size; what was not frozen is gone. Pages that hold code and may
-  /// have other bytes now count as written. The machine must not be running, and nothing pinned.
-  void adopt(const MemoryImage& image);
+  /// have other bytes now count as written. What nobody else has of the image is written to without being copied. The
+  /// machine must not be running, and nothing pinned.
+  void adopt(MemoryImage image);
 
   /// XXH3 of all bytes in address order: equal contents give equal hashes, however they are layered.
   std::uint64_t hash();
@@ -204,8 +138,15 @@ class GuestMemory {
   std::shared_ptr<Layer> keep_pinned(const std::shared_ptr<const Layer>& frozen, Layer& ours);
   std::byte* allocate_frame();
   std::uint64_t index(std::uint64_t address) const { return (address - base_) >> page_shift; }
-  const std::byte* find(std::uint64_t page) const { return find_page(private_.get(), page); }
+  const std::byte* find(std::uint64_t page) {
+    const auto* bytes = find_page(private_.get(), page);
+    if (bytes == lost_page) [[unlikely]]
+      tell_loss();
+    return bytes;
+  }
+  void tell_loss();
   void mark_dirty(std::uint64_t page);
+  std::vector<std::uint64_t> dirty_bits() const;
   void code_written(std::uint64_t page);
 
   std::uint64_t base_, size_;
@@ -215,11 +156,20 @@ class GuestMemory {
   std::uint64_t open_used_ = 0;
   std::vector<std::shared_ptr<Segment>> spare_;  // nobody has frames in them any more
   std::vector<std::atomic<std::uint64_t>> dirty_, code_;
+  /// Of each page its readers, and in the upper half in which period that was: one ends with every freeze() and
+  /// adopt(). Zeros of the allocator, of which only what is used becomes resident.
+  struct Freed {
+    void operator()(std::atomic<std::uint64_t>* readers) const { std::free(readers); }
+  };
+  std::unique_ptr<std::atomic<std::uint64_t>[], Freed> readers_;
+  std::uint64_t period_ = 1;
   std::vector<std::uint64_t> written_code_;
   std::atomic<bool> any_written_code_ = false;
   std::unordered_set<const PinnedSpans*> pinned_;  // guarded by lock_
   WriteObserver observer_;
   std::function<void(std::uint64_t)> replaced_;
+  std::function<void(const std::string&)> lost_;
+  std::atomic<bool> told_loss_ = false;
 };
 
 }  // namespace doppel

@@ -2,11 +2,13 @@
 
 #include <cstdint>
 
+#include "network/packet.h"
+
 namespace doppel {
 namespace {
 
-constexpr std::size_t ethernet_header = 14, ipv6_header = 40, tcp_flags = 13;
-constexpr unsigned ethertype_ipv4 = 0x0800, ethertype_ipv6 = 0x86dd, protocol_tcp = 6, tcp_syn = 2;
+constexpr std::size_t ethernet_header = ethernet_header_bytes, ipv6_header = 40, tcp_flags = 13;
+constexpr unsigned tcp_syn = 2;
 
 }  // namespace
 

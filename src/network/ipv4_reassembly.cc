@@ -2,28 +2,13 @@
 
 #include <algorithm>
 
+#include "network/packet.h"
+
 namespace doppel {
 namespace {
 
-constexpr std::size_t ethernet_header = 14, min_header = 20, max_datagram = 65535, unit = 8;
+constexpr std::size_t ethernet_header = ethernet_header_bytes, min_header = 20, max_datagram = 65535, unit = 8;
 constexpr unsigned more_fragments = 0x2000, offset_mask = 0x1fff;
-
-unsigned get16(std::span<const std::byte> bytes, std::size_t at) {
-  return std::to_integer<unsigned>(bytes[at]) << 8 | std::to_integer<unsigned>(bytes[at + 1]);
-}
-
-void put16(std::span<std::byte> bytes, std::size_t at, unsigned value) {
-  bytes[at] = std::byte(value >> 8);
-  bytes[at + 1] = std::byte(value);
-}
-
-/// The Internet checksum (RFC 1071) of an even number of bytes.
-unsigned checksum(std::span<const std::byte> bytes) {
-  unsigned sum = 0;
-  for (std::size_t i = 0; i + 1 < bytes.size(); i += 2) sum += get16(bytes, i);
-  while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
-  return ~sum & 0xffff;
-}
 
 }  // namespace
 
@@ -39,7 +24,7 @@ struct Ipv4Reassembly::Fragment {
     const std::size_t header = (std::to_integer<std::size_t>(ip[0]) & 15) * 4, length = get16(ip, 2);
     if (std::to_integer<unsigned>(ip[0]) >> 4 != 4 || header < min_header || header > length || length > ip.size())
       return false;
-    if (checksum(ip.first(header)) != 0) return false;
+    if (internet_checksum(ip.first(header)) != 0) return false;
     headers = frame.first(ethernet_header + header);
     payload = ip.subspan(header, length - header);
     offset = (get16(ip, 6) & offset_mask) * unit;
@@ -58,7 +43,7 @@ struct Ipv4Reassembly::Fragment {
 };
 
 bool Ipv4Reassembly::is_fragment(std::span<const std::byte> frame) {
-  if (frame.size() < ethernet_header + min_header || get16(frame, 12) != 0x0800) return false;
+  if (frame.size() < ethernet_header + min_header || get16(frame, 12) != ethertype_ipv4) return false;
   return get16(frame, ethernet_header + 6) & (more_fragments | offset_mask);
 }
 
@@ -106,7 +91,7 @@ std::vector<std::byte> Ipv4Reassembly::whole(Datagram& datagram) {
   put16(ip, 2, static_cast<unsigned>(header + datagram.payload.size()));
   put16(ip, 6, 0);
   put16(ip, 10, 0);
-  put16(ip, 10, checksum(ip));
+  put16(ip, 10, internet_checksum(ip));
   frame.insert(frame.end(), datagram.payload.begin(), datagram.payload.end());
   return frame;
 }

@@ -6,14 +6,21 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "base/archive.h"
 #include "base/event_loop.h"
 #include "base/result.h"
 
 namespace doppel {
 
 using MacAddress = std::array<std::uint8_t, 6>;
+
+/// Reads XX:XX:XX:XX:XX:XX, the address of one card; an error shows how to write it.
+Result<MacAddress> parse_mac_address(const std::string& text);
+/// Whether it can be the address of one card: not of a group, and not all zeros.
+bool is_unicast(const MacAddress& mac);
 
 /// HOST:GUEST[/udp] with an optional host address: [ADDRESS:]HOST:GUEST[/tcp|/udp]; ports 1 to 65535 (HOST 0: the host
 /// picks one).
@@ -35,6 +42,14 @@ class Network {
   virtual void resume() = 0;
   /// The ports that it publishes, with the ones that the host picked filled in.
   virtual std::vector<PublishedPort> published_ports() const { return {}; }
+
+  /// What it is, for messages and as its record's name.
+  virtual std::string_view kind() const = 0;
+  /// What a copy of the guest has to know of it.
+  virtual void save(Writer& out) const = 0;
+  /// Is for the guest that was saved from now on: no frame, connection or address of the guest of before is left. Reads
+  /// hostile bytes. The receiver is not called from inside.
+  virtual Result<void> restore(Reader& in) = 0;
 };
 
 /// Reads what the user wrote; an error shows how to write it.

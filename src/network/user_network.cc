@@ -8,13 +8,10 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <csignal>
-#include <cstring>
 #include <limits>
 
 #include "base/clock.h"
-#include "base/file_descriptor.h"
 #include "network/frame.h"
 
 namespace doppel {
@@ -23,8 +20,8 @@ namespace {
 // libslirp asks to be called at least once a second whatever happens. After this long without a frame or a ready socket
 // it has nothing left to time: UDP flows expire after 240 s, and TCP retransmissions would have been frames.
 constexpr std::int64_t quiet_ns = 300'000'000'000;
+constexpr std::int64_t packet_lifetime_ns = 1'100'000'000;
 constexpr std::size_t min_frame = 14, max_frame = 65550;
-constexpr int attempts_to_pick_a_port = 32;
 
 struct EventName {
   int slirp;
@@ -86,29 +83,6 @@ std::size_t socket_limit() {
   return std::clamp<std::size_t>(limit.rlim_cur / 2, 16, 4096);
 }
 
-Result<std::uint16_t> free_port(const PublishedPort& port) {
-  const FileDescriptor probe(::socket(AF_INET, (port.udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr = ipv4(port.address.c_str());
-  socklen_t length = sizeof address;
-  auto* generic = reinterpret_cast<sockaddr*>(&address);
-  if (!probe || ::bind(probe.get(), generic, length) != 0 || ::getsockname(probe.get(), generic, &length) != 0)
-    return error("cannot find a free port on {}: {}", port.address, std::strerror(errno));
-  return ntohs(address.sin_port);
-}
-
-Error cannot_publish(const PublishedPort& port, int problem) {
-  const char* protocol = port.udp ? "UDP" : "TCP";
-  if (problem == EADDRINUSE)
-    return error("{} port {} of {} is already in use; publish another, or 0 for any free one", protocol, port.host,
-                 port.address);
-  if (problem == EACCES)
-    return error("{} port {} of {} needs privileges; publish one above 1023", protocol, port.host, port.address);
-  if (problem == EADDRNOTAVAIL) return error("this host has no address {} to publish ports on", port.address);
-  return error("cannot publish {} port {} of {}: {}", protocol, port.host, port.address, std::strerror(problem));
-}
-
 }  // namespace
 
 const SlirpCb SlirpStack::callbacks = {
@@ -117,7 +91,7 @@ const SlirpCb SlirpStack::callbacks = {
       return static_cast<ssize_t>(size);
     },
     .guest_error = [](const char*, void*) {},  // guests may not fill the host's log
-    .clock_get_ns = [](void*) -> std::int64_t { return monotonic_ns(); },
+    .clock_get_ns = [](void* opaque) -> std::int64_t { return monotonic_ns() + self(opaque).ahead_ns_; },
     .timer_new = nullptr,
     .timer_free = free_timer,
     .timer_mod = set_timer,
@@ -132,10 +106,28 @@ const SlirpCb SlirpStack::callbacks = {
 
 SlirpStack::SlirpStack(EventLoop& loop) : loop_(loop), max_sockets_(socket_limit()) {}
 
-SlirpStack::~SlirpStack() {
-  if (slirp_) slirp_cleanup(slirp_);  // closes its sockets, and says so through unregister_poll_fd
+SlirpStack::~SlirpStack() { end_instance(); }
+
+void SlirpStack::end_instance() {
+  if (!slirp_) return;
+  // libslirp 4.7 leaks packets that still wait for an answer to ARP. They do so for a second, which is over now.
+  ahead_ns_ = packet_lifetime_ns;
+  slirp_pollfds_poll(slirp_, 1, [](int, void*) { return 0; }, this);
+  ahead_ns_ = 0;
+  slirp_cleanup(slirp_);  // closes its sockets, and says so through unregister_poll_fd
+  slirp_ = nullptr;
   while (!sockets_.empty()) forget(sockets_.begin()->first);
   while (!timers_.empty()) free_timer(*timers_.begin(), this);
+  polled_.clear();
+}
+
+Result<void> SlirpStack::begin_instance() {
+  const auto config = configuration();
+  slirp_ = slirp_new(&config, &callbacks, this);
+  if (!slirp_) return error("cannot start the user-mode network");
+  used_ = false;
+  last_activity_ns_ = monotonic_ns();
+  return {};
 }
 
 Result<void> SlirpStack::start() {
@@ -145,10 +137,7 @@ Result<void> SlirpStack::start() {
   g_log_set_handler("Slirp", levels, [](const char*, GLogLevelFlags, const char*, void*) {}, nullptr);
   struct sigaction action{};
   if (sigaction(SIGPIPE, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) std::signal(SIGPIPE, SIG_IGN);
-  const auto config = configuration();
-  slirp_ = slirp_new(&config, &callbacks, this);
-  if (!slirp_) return error("cannot start the user-mode network");
-  last_activity_ns_ = monotonic_ns();
+  if (auto begun = begin_instance(); !begun) return begun;
   // The loop keeps its hooks for ever; a network may go before.
   loop_.add_poll_hook(
       [weak = weak_from_this()]() -> std::int64_t {
@@ -159,24 +148,6 @@ Result<void> SlirpStack::start() {
         if (const auto stack = weak.lock()) stack->finish_wait();
       });
   return {};
-}
-
-Result<void> SlirpStack::publish(PublishedPort& port) {
-  const bool pick = port.host == 0;
-  int problem = 0;
-  for (int i = 0; i < (pick ? attempts_to_pick_a_port : 1); i++) {
-    if (pick) {
-      auto found = free_port(port);
-      if (!found) return found.failure();
-      port.host = *found;
-    }
-    errno = 0;
-    if (slirp_add_hostfwd(slirp_, port.udp, ipv4(port.address.c_str()), port.host, ipv4("10.0.2.15"), port.guest) == 0)
-      return {};
-    problem = errno;
-    if (problem != EADDRINUSE) break;  // with `pick`, somebody was faster: try the next
-  }
-  return cannot_publish(port, problem);
 }
 
 SlirpStack::Timer* SlirpStack::new_timer(SlirpTimerId id, void* argument, void* opaque) {
@@ -243,11 +214,13 @@ void SlirpStack::watch_wanted() {
     loop_.watch(fd, socket.wanted, [this, fd = fd](std::uint32_t events) {
       if (const auto found = sockets_.find(fd); found != sockets_.end()) found->second.ready = events;
       last_activity_ns_ = monotonic_ns();
+      used_ = true;
     });
   }
 }
 
 std::int64_t SlirpStack::prepare_wait() {
+  if (!slirp_) return -1;
   polled_.clear();
   for (auto& [fd, socket] : sockets_) socket.wanted = 0;
   std::uint32_t timeout_ms = std::numeric_limits<std::uint32_t>::max();
@@ -260,6 +233,7 @@ std::int64_t SlirpStack::prepare_wait() {
 }
 
 void SlirpStack::finish_wait() {
+  if (!slirp_) return;
   slirp_pollfds_poll(slirp_, 0, [](int index, void* opaque) { return self(opaque).ready_events(index); }, this);
   deliver();
 }
@@ -284,8 +258,10 @@ void SlirpStack::send(std::span<const std::byte> frame) {
 }
 
 void SlirpStack::input(std::span<const std::byte> frame) {
-  if (crowded() && may_open_socket(frame)) return;
+  if (!slirp_ || (crowded() && may_open_socket(frame))) return;
   last_activity_ns_ = monotonic_ns();
+  used_ = true;
+  connections_.sent(frame);
   slirp_input(slirp_, reinterpret_cast<const std::uint8_t*>(frame.data()), static_cast<int>(frame.size()));
   wake();
 }
@@ -307,15 +283,43 @@ void SlirpStack::deliver() {
       queue_.push_front(std::move(frame));
       return;
     }
+    connections_.received(frame);
     queued_bytes_ -= frame.size();
   }
 }
 
 void SlirpStack::set_receiver(Network::Receiver receiver) {
   receiver_ = std::move(receiver);
+  forget_frames();
+}
+
+void SlirpStack::forget_frames() {
   queue_.clear();
   queued_bytes_ = 0;
   receiver_full_ = false;
+}
+
+Result<void> SlirpStack::begin_anew(std::vector<PublishedPort>& ports) {
+  if (used_) {
+    end_instance();
+    if (auto begun = begin_instance(); !begun) return begun;
+    used_ = true;  // until its ports are bound, too
+    for (auto& port : ports)
+      if (auto bound = publish(port); !bound) return bound;
+    used_ = false;
+    wake();
+  }
+  forget_frames();
+  fragments_ = {};
+  return {};
+}
+
+Result<void> SlirpStack::restore(Reader& in, std::vector<PublishedPort>& ports) {
+  const auto known = connections_.restore(in);
+  if (auto begun = begin_anew(ports); !begun || !known) return begun ? known : begun;
+  for (const auto& reset : connections_.resets()) queue(reset);
+  if (!queue_.empty()) wake();
+  return {};
 }
 
 void SlirpStack::resume() {
@@ -334,6 +338,9 @@ class UserNetwork final : public Network {
   void set_receiver(Receiver receiver) override { stack_->set_receiver(std::move(receiver)); }
   void resume() override { stack_->resume(); }
   std::vector<PublishedPort> published_ports() const override { return ports_; }
+  std::string_view kind() const override { return "user-mode network"; }
+  void save(Writer& out) const override { stack_->save(out); }
+  Result<void> restore(Reader& in) override { return stack_->restore(in, ports_); }
 
  private:
   std::shared_ptr<SlirpStack> stack_;  // the loop's hooks only look at it

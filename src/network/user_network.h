@@ -12,6 +12,7 @@
 
 #include "network/ipv4_reassembly.h"
 #include "network/network.h"
+#include "network/tcp_connections.h"
 
 namespace doppel {
 
@@ -35,6 +36,12 @@ class SlirpStack : public std::enable_shared_from_this<SlirpStack> {
   void set_receiver(Network::Receiver receiver);
   void resume();
 
+  /// Which connections the guest has: nothing else of it is known to a copy.
+  void save(Writer& out) const { connections_.save(out); }
+  /// Begins with a new libslirp, with `ports` bound again, and tells the guest that its connections are over. An
+  /// instance that nothing went through is as good as a new one.
+  Result<void> restore(Reader& in, std::vector<PublishedPort>& ports);
+
  private:
   /// A host socket of libslirp's: what it wants to hear of, what the loop watches, and what came.
   struct Socket {
@@ -53,6 +60,10 @@ class SlirpStack : public std::enable_shared_from_this<SlirpStack> {
   static void free_timer(void* timer, void* opaque);
   static void set_timer(void* timer, std::int64_t expire_ms, void* opaque);
 
+  Result<void> begin_instance();
+  void end_instance();
+  Result<void> begin_anew(std::vector<PublishedPort>& ports);
+  void forget_frames();
   std::int64_t prepare_wait();
   void finish_wait();
   int add_poll(int fd, int events);
@@ -73,9 +84,12 @@ class SlirpStack : public std::enable_shared_from_this<SlirpStack> {
   std::set<Timer*> timers_;
   std::size_t max_sockets_;
   std::int64_t last_activity_ns_ = 0;
+  std::int64_t ahead_ns_ = 0;  ///< how much later libslirp is told that it is
+  bool used_ = false;          ///< something went through the instance: it has a past
   bool wake_posted_ = false;
 
   Ipv4Reassembly fragments_;
+  TcpConnections connections_;
   Network::Receiver receiver_;
   std::deque<std::vector<std::byte>> queue_;
   std::size_t queued_bytes_ = 0;

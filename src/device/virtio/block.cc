@@ -322,6 +322,7 @@ void VirtioBlock::queue_stopped(unsigned queue) {
 }
 
 void VirtioBlock::save_state(Writer& out) const {
+  out.put<std::uint8_t>(stalled_);
   out.put<std::uint32_t>(in_flight_.size() + restored_.size());
   for (const auto& [id, request] : in_flight_) {
     out.put<std::uint32_t>(request->queue);
@@ -334,6 +335,7 @@ void VirtioBlock::save_state(Writer& out) const {
 }
 
 Result<void> VirtioBlock::restore_state(Reader& in) {
+  stalled_ = in.get<std::uint8_t>() != 0;
   const auto count = in.get<std::uint32_t>();
   std::vector<unsigned> requests(queues().size());
   for (std::uint32_t i = 0; i < count && in.ok(); i++) {

@@ -286,6 +286,7 @@ void VirtioConsole::save_state(Writer& out) const {
     out.put(port.output_done);
     out.put<std::uint8_t>(port.ready);
     out.put<std::uint8_t>(port.guest_open);
+    out.put<std::uint8_t>(port.blocked);
     out.put(port.pending);
   }
 }
@@ -301,10 +302,16 @@ Result<void> VirtioConsole::restore_state(Reader& in) {
     ports_[i].input = in.blob(input_bytes);
     ports_[i].output_done = in.get<std::uint64_t>();
     ports_[i].ready = in.get<std::uint8_t>() != 0;
-    set_guest_open(i, in.get<std::uint8_t>() != 0);
+    ports_[i].guest_open = in.get<std::uint8_t>() != 0;
+    ports_[i].blocked = in.get<std::uint8_t>() != 0;
     ports_[i].pending = in.get<std::uint8_t>() & all;
   }
   return {};
+}
+
+/// The ports of a copy take what those of the original did not.
+void VirtioConsole::resumed() {
+  for (unsigned i = 0; i < ports_.size(); i++) output_ready(i);
 }
 
 }  // namespace doppel

@@ -19,7 +19,7 @@ class ConsolePort {
   virtual std::size_t output(std::span<const std::byte> data) = 0;
   /// The guest took input: VirtioConsole::room() grew.
   virtual void input_room() {}
-  /// A program in the guest opened or closed the port.
+  /// A program in the guest opened or closed the port. Not told of what restore() brings.
   virtual void guest_open(bool) {}
 };
 
@@ -42,6 +42,8 @@ class VirtioConsole : public VirtioDevice {
   std::span<const std::byte> config() const override { return config_; }
   void write_config(std::uint64_t offset, std::span<const std::byte> data) override;
 
+  /// Whether a program in the guest has the port open.
+  bool guest_open(unsigned port) const { return ports_[port].guest_open; }
   /// How many bytes input() would take now.
   std::size_t room(unsigned port) const;
   /// Bytes for the guest; returns how many were taken. They wait until the guest has the port open and gives buffers.
@@ -59,6 +61,7 @@ class VirtioConsole : public VirtioDevice {
   void queue_stopped(unsigned queue) override;
   void save_state(Writer& out) const override;
   Result<void> restore_state(Reader& in) override;
+  void resumed() override;
 
  private:
   /// Control messages that wait for a buffer, in the order in which they go: bits of Port::pending.

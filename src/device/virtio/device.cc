@@ -1,5 +1,6 @@
 #include "device/virtio/device.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace doppel {
@@ -28,7 +29,7 @@ void VirtioDevice::start(std::uint64_t features) {
 void VirtioDevice::reset() {
   running_ = false;
   features_ = 0;
-  deferred_ = 0;
+  deferred_.clear();
   for (auto& queue : queues_) queue.reset();
   cleared();
 }
@@ -46,21 +47,38 @@ void VirtioDevice::notify(unsigned index) {
   if (index < queues_.size() && usable(index)) process(index);
 }
 
-void VirtioDevice::save(Writer& out) const { save_state(out); }
+void VirtioDevice::save(Writer& out) const {
+  out.blob(std::as_bytes(std::span(deferred_)));
+  save_state(out);
+}
+
+bool VirtioDevice::restore_deferred(Reader& in) {
+  deferred_.clear();
+  for (const auto queue : in.blob(queues_.size())) {
+    const auto number = std::to_integer<std::uint8_t>(queue);
+    if (number >= queues_.size() || std::ranges::find(deferred_, number) != deferred_.end()) return false;
+    deferred_.push_back(number);
+  }
+  return in.ok();
+}
 
 Result<void> VirtioDevice::restore(Reader& in, std::uint64_t features, bool running) {
   cleared();
+  alive_ = std::make_shared<int>();  // what the device was about to do before is not for this one
   features_ = features;
   running_ = running;
-  deferred_ = 0;
+  if (!restore_deferred(in)) {
+    reset();
+    return error("the snapshot's record of {} is damaged", name_);
+  }
+  later([this] {
+    if (running_) resumed();
+  });
+  for (const auto queue : deferred_) visit_deferred(queue);
   if (auto result = restore_state(in); !result || !in.ok()) {
     reset();
     return result ? error("the snapshot's record of {} is cut short", name_) : result;
   }
-  later([this] {
-    if (running_) resumed();
-    for (unsigned i = 0; i < queues_.size(); i++) notify(i);
-  });
   return {};
 }
 
@@ -84,11 +102,14 @@ void VirtioDevice::signal(unsigned queue) {
 }
 
 void VirtioDevice::process_later(unsigned queue) {
-  const std::uint64_t bit = 1ull << queue;
-  if (deferred_ & bit) return;
-  deferred_ |= bit;
-  later([this, queue, bit] {
-    deferred_ &= ~bit;
+  if (std::ranges::find(deferred_, queue) != deferred_.end()) return;
+  deferred_.push_back(std::uint8_t(queue));
+  visit_deferred(queue);
+}
+
+void VirtioDevice::visit_deferred(unsigned queue) {
+  later([this, queue] {
+    std::erase(deferred_, queue);
     notify(queue);
   });
 }

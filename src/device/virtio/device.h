@@ -82,7 +82,8 @@ class VirtioDevice {
   virtual void queue_stopped(unsigned) {}
   virtual void save_state(Writer& out) const = 0;
   virtual Result<void> restore_state(Reader& in) = 0;
-  /// Runs when guest memory is restored too, before the queues are processed.
+  /// Runs when guest memory is restored too, before those queues are processed that were to be processed later. Others
+  /// are not: a copy must not see what the driver puts in them sooner than it would have been seen.
   virtual void resumed() {}
 
   bool has(std::uint64_t feature) const { return features_ & feature; }
@@ -110,6 +111,9 @@ class VirtioDevice {
   void config_changed();
 
  private:
+  void visit_deferred(unsigned queue);
+  bool restore_deferred(Reader& in);
+
   VirtioHost host_;
   std::uint32_t id_;
   std::string_view name_;
@@ -117,8 +121,7 @@ class VirtioDevice {
   VirtioTransport* transport_ = nullptr;
   std::uint64_t features_ = 0;
   bool running_ = false;
-  std::uint64_t deferred_ =
-      0;  // a bit for each queue that process_later() is to visit; not state: restore() visits all
+  std::vector<std::uint8_t> deferred_;  // the queues that process_later() is to visit, in this order
   std::shared_ptr<int> alive_ = std::make_shared<int>();
 };
 

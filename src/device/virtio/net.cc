@@ -34,10 +34,12 @@ constexpr std::uint16_t queue_sizes[] = {VirtioNet::queue_size, VirtioNet::queue
 
 VirtioNet::VirtioNet(VirtioHost host, std::unique_ptr<Network> network, MacAddress mac)
     : VirtioDevice(std::move(host), 1, "virtio-net", queue_sizes), network_(std::move(network)) {
-  std::memcpy(config_.data(), mac.data(), mac.size());
+  set_mac(mac);
   std::memcpy(config_.data() + 6, &VIRTIO_NET_S_LINK_UP, 2);
   network_->set_receiver([this](std::span<const std::byte> frame) { return receive(frame); });
 }
+
+void VirtioNet::set_mac(const MacAddress& mac) { std::memcpy(config_.data(), mac.data(), mac.size()); }
 
 VirtioNet::~VirtioNet() { network_->set_receiver(nullptr); }
 
@@ -46,7 +48,15 @@ std::uint64_t VirtioNet::features() const {
 }
 
 void VirtioNet::cleared() {
-  if (std::exchange(waiting_, false)) later([this] { network_->resume(); });  // what it holds has no receiver any more
+  if (std::exchange(waiting_, false)) resume_later();  // what it holds has no receiver any more
+}
+
+void VirtioNet::resume_later() {
+  resuming_ = true;
+  later([this] {
+    resuming_ = false;
+    network_->resume();
+  });
 }
 
 void VirtioNet::process(unsigned queue) {
@@ -138,11 +148,19 @@ void VirtioNet::send(const Chain& chain) {
   network_->send(frame_);
 }
 
-void VirtioNet::save_state(Writer& out) const { out.put<std::uint8_t>(waiting_); }
+void VirtioNet::save_state(Writer& out) const {
+  out.put<std::uint8_t>(waiting_);
+  out.put<std::uint8_t>(resuming_);
+  out.bytes(std::span(config_).first(std::tuple_size_v<MacAddress>));
+}
 
 Result<void> VirtioNet::restore_state(Reader& in) {
-  waiting_ =
-      in.get<std::uint8_t>() != 0;  // the first notification, which restore() gives itself, asks the network again
+  waiting_ = in.get<std::uint8_t>() != 0;
+  resuming_ = false;
+  if (in.get<std::uint8_t>() != 0) resume_later();
+  const auto mac = in.get<MacAddress>();
+  if (in.ok() && !is_unicast(mac)) return error("the saved network card's address is not that of one card");
+  if (in.ok()) set_mac(mac);
   return {};
 }
 

@@ -20,6 +20,10 @@ class VirtioNet : public VirtioDevice {
   ~VirtioNet() override;
 
   std::span<const std::byte> config() const override { return config_; }
+  /// The card's address from now on: a driver reads it when it starts. It is saved state.
+  void set_mac(const MacAddress& mac);
+  /// What is at the other end of the cable.
+  Network& network() { return *network_; }
 
  protected:
   std::uint64_t features() const override;
@@ -36,12 +40,14 @@ class VirtioNet : public VirtioDevice {
   Gathered gather(std::uint64_t bytes);
   void give_back();
   void fill_gathered(std::span<const std::byte> frame);
+  void resume_later();
   void transmit();
   void send(const Chain& chain);
 
   std::unique_ptr<Network> network_;
   std::array<std::byte, 12> config_{};
-  bool waiting_ = false;  // the network holds a frame until the driver adds receive buffers
+  bool waiting_ = false;   // the network holds a frame until the driver adds receive buffers
+  bool resuming_ = false;  // it will be told that it need not, for there is no driver
 
   // Room to work in, kept to save allocations.
   std::vector<Chain> gathered_;

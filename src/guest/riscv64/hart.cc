@@ -44,6 +44,7 @@ void Hart::restore() {
   watch_at_ = 1;
   mtimecmp_ = std::min(mtimecmp_.load(), state_.mtimecmp);
   flush_translations();
+  lookups_.clear();
   flush_instructions();
   blocks_.clear();
   update_views();
@@ -103,13 +104,15 @@ void Hart::forbid_stores(std::uint64_t physical_page) {
   views_.for_each([&](auto& view) { view.tlb.forbid_stores(physical_page); });
 }
 
-void Hart::forbid_stores() {
+void Hart::forget_pages() {
   tlb_changes_++;
-  views_.for_each([](auto& view) { view.tlb.forbid_stores(); });
+  views_.for_each([](auto& view) { view.tlb.flush(); });
+  lookups_.clear();
 }
 
 void Hart::forget_page(std::uint64_t physical_page) {
   tlb_changes_++;
+  if (lookups_.forget(physical_page)) return;
   views_.for_each([&](auto& view) { view.tlb.forget_page(physical_page); });
 }
 
@@ -117,10 +120,14 @@ void Hart::forget_page(std::uint64_t physical_page) {
 std::byte* Hart::own_page(std::uint64_t physical) {
   bool replaced = false;
   auto* page = memory_.page_for_write(physical, replaced);
-  if (replaced)
+  if (!replaced) return page;
+  const auto readers = memory_.readers(physical), own = 1U << config_.id;
+  if (readers & ~own)
     environment_.exclusive(*this, [&] {
       for (const auto& hart : environment_.harts()) hart->forget_page(physical & ~page_mask);
     });
+  else if (readers & own)
+    forget_page(physical & ~page_mask);
   return page;
 }
 

@@ -13,6 +13,7 @@
 #include "guest/riscv64/address_view.h"
 #include "guest/riscv64/block.h"
 #include "guest/riscv64/hart_state.h"
+#include "guest/riscv64/page_lookups.h"
 #include "guest/riscv64/reservation.h"
 #include "guest/riscv64/tlb.h"
 #include "guest/riscv64/translate.h"
@@ -152,8 +153,8 @@ class Hart {
   void flush_space(std::uint64_t asid, const std::uint64_t* address);
   void flush_instructions();
   void forbid_stores(std::uint64_t physical_page);
-  /// All of memory is shared from now on. Likewise.
-  void forbid_stores();
+  /// All of memory is shared from now on: forgets where it is. Likewise.
+  void forget_pages();
   /// A copy has taken the page's place. Likewise.
   void forget_page(std::uint64_t physical_page);
 
@@ -354,6 +355,7 @@ class Hart {
   }
   bool leave(const Op& op, bool behind);
   std::byte* own_page(std::uint64_t physical);
+  PageLookups lookups_;  // of pages that are shared
   bool left_behind_ = false;  // that is why an instruction ended its block
   bool store_across(const Op& op, std::uint64_t address, unsigned size, std::uint64_t value);
   void store_part(std::uint64_t physical, const void* bytes, unsigned size);

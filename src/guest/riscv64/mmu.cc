@@ -179,8 +179,12 @@ std::byte* Hart::fill_tlb(std::uint64_t address, Access access, const Translatio
   const auto allowed =
       pmp_permissions(physical, page_size, privilege);  // 0 when the page is not all alike: then it is not cached
   const bool store = access == Access::store && translation.store && (allowed & 2) && !reservations_.watched(physical);
-  auto* host = store ? own_page(physical) : const_cast<std::byte*>(memory_.page_for_read(physical));
   auto& tlb = access == Access::fetch ? *fetch_ : *data_;
+  if (!store && memory_.shared(physical)) {
+    memory_.note_reader(physical, config_.id);
+    lookups_.add(physical, tlb, Tlb::index(address));
+  }
+  auto* host = store ? own_page(physical) : const_cast<std::byte*>(memory_.page_for_read(physical));
   tlb.note(address, unsigned(translation.leaf_bits));
   auto& entry = tlb.at(address);
   if (Tlb::page(entry) != page || tlb.physical_at(address) != (physical | translation.leaf_bits) ||
@@ -190,7 +194,7 @@ std::byte* Hart::fill_tlb(std::uint64_t address, Access access, const Translatio
   tlb.physical_at(address) = physical | translation.leaf_bits;
   if (!translation.global) (access == Access::fetch ? *code_view_ : *data_view_).only_global = false;
   if (translation.load && (allowed & 1)) entry.load = page;
-  if (store) tlb.permit_store(address);
+  if (store) entry.store = page;
   if (translation.fetch && (allowed & 4)) entry.fetch = page;
   return host;
 }

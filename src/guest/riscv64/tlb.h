@@ -25,12 +25,8 @@ struct Tlb {
   /// The page's virtual address, or `none` for an empty entry.
   static std::uint64_t page(const Entry& e) { return e.load != none ? e.load : e.fetch != none ? e.fetch : e.store; }
   LeafFilter filter;
-  FilledPlaces<entries> filled, storing;  // storing: that got the right to store since nobody had it
+  FilledPlaces<entries> filled;
 
-  void permit_store(std::uint64_t address) {
-    at(address).store = address & ~page_mask;
-    storing.add(index(address));
-  }
   /// To be told of every entry that is filled, before it is.
   void note(std::uint64_t address, unsigned leaf_bits) {
     filter.add(address, leaf_bits);
@@ -40,7 +36,6 @@ struct Tlb {
     if (filter.empty()) return;
     filled.for_each([&](std::size_t n) { entry[n] = {}; });
     filled.clear();
-    storing.clear();
     filter.clear();
   }
   /// Drops what came from the leaf that maps `address`, whatever the leaf's size.
@@ -59,12 +54,7 @@ struct Tlb {
       if ((physical[n] & ~page_mask) == page_address) entry[n] = {};
     });
   }
-  /// Drops the right to store without asking, everywhere.
-  void forbid_stores() {
-    storing.for_each([&](std::size_t n) { entry[n].store = none; });
-    storing.clear();
-  }
-  /// The same for one guest-physical page.
+  /// Drops the right to store to a guest-physical page without asking.
   void forbid_stores(std::uint64_t page_address) {
     if (filter.empty()) return;
     filled.for_each([&](std::size_t n) {

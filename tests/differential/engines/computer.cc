@@ -62,7 +62,7 @@ void Computer::load(const Image& image) {
 void Computer::freeze() {
   if (!executing_) return;
   memory_->freeze();
-  for (auto& hart : harts_) hart->forbid_stores();
+  for (auto& hart : harts_) hart->forget_pages();
 }
 
 Computer::Ran Computer::run(unsigned id, U64 steps) {

@@ -17,24 +17,14 @@ using testing::EndsWith;
 using testing::HasSubstr;
 
 /// Takes a few keys at a time, as a guest that reads slowly does.
-class SlowGuest : public Machine {
+class SlowGuest {
  public:
-  Result<MachineOutcome> run() override { return MachineOutcome{}; }
-  void pause() override {}
-  void resume() override {}
-  void pause_when(std::int64_t, std::function<void()>) override {}
-  Result<MachineImage> capture() override { return error("no"); }
-  Result<void> take_over(const MachineImage&) override { return error("no"); }
-  std::size_t type(std::span<const std::byte> keys) override {
+  std::size_t type(std::span<const std::byte> keys) {
     std::lock_guard guard(lock_);
     const auto taken = std::min<std::size_t>(keys.size(), calls_++ % 3 == 0 ? 0 : 100);
     typed_.append(reinterpret_cast<const char*>(keys.data()), taken);
     return taken;
   }
-  void resize_console(std::uint16_t, std::uint16_t) override {}
-  void power_off() override {}
-  MachineStatistics statistics() override { return {}; }
-  const std::vector<std::byte>& device_tree() const override { return nothing_; }
   std::string typed() {
     std::lock_guard guard(lock_);
     return typed_;
@@ -44,7 +34,6 @@ class SlowGuest : public Machine {
   std::mutex lock_;
   std::string typed_;
   unsigned calls_ = 0;
-  std::vector<std::byte> nothing_;
 };
 
 class BackgroundConsoles : public InFolder {
@@ -59,7 +48,7 @@ class BackgroundConsoles : public InFolder {
       return FileDescriptor(::openat(folder_.get(), name, O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     };
     console_.emplace(*loop_, ConsoleLog(make(console_log_names[0]), make(console_log_names[1])));
-    console_->set_machine(guest_);
+    console_->set_keyboard([this](std::span<const std::byte> keys) { return guest_.type(keys); });
     thread_ = std::thread([this] { loop_->run(); });
   }
   void TearDown() override {

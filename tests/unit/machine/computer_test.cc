@@ -48,7 +48,8 @@ class Computers : public testing::Test {
     folder_ = name;
     config_.kernel = (folder_ / "kernel").string();
     config_.memory = 16 * mib;
-    config_.network = config_.sandbox = false;
+    config_.network = NetworkKind::none;
+    config_.sandbox = false;
     config_.console = (folder_ / "console").string();
   }
   void TearDown() override { fs::remove_all(folder_); }
@@ -579,7 +580,7 @@ TEST_F(ImpossibleComputers, LeaveNothingBehind) {
   const auto attempt = [&](int which) {
     auto config = config_;
     config.disks = {disk_spec(disk)};
-    config.network = true;
+    config.network = NetworkKind::user;
     if (which == 1) config.cpus = 33;
     if (which == 2) config.initrd = folder_ / "missing";
     if (which == 3) config.console = folder_ / "no/such";

@@ -49,8 +49,10 @@ class Program {
   void add(Reg rd, Reg rs1, Reg rs2) { emit(0x33 | rd << 7 | rs1 << 15 | rs2 << 20); }
   void ld(Reg rd, Reg rs1, std::int32_t imm = 0) { i(0x03, 3, rd, rs1, imm); }
   void lw(Reg rd, Reg rs1, std::int32_t imm = 0) { i(0x03, 2, rd, rs1, imm); }
+  void lhu(Reg rd, Reg rs1, std::int32_t imm = 0) { i(0x03, 5, rd, rs1, imm); }
   void lbu(Reg rd, Reg rs1, std::int32_t imm = 0) { i(0x03, 4, rd, rs1, imm); }
   void sb(Reg rs2, Reg rs1, std::int32_t imm = 0) { s(0, rs1, rs2, imm); }
+  void sh(Reg rs2, Reg rs1, std::int32_t imm = 0) { s(1, rs1, rs2, imm); }
   void sw(Reg rs2, Reg rs1, std::int32_t imm = 0) { s(2, rs1, rs2, imm); }
   void sd(Reg rs2, Reg rs1, std::int32_t imm = 0) { s(3, rs1, rs2, imm); }
   void amoadd_d(Reg rd, Reg rs1, Reg rs2) { emit(0x0600302f | rd << 7 | rs1 << 15 | rs2 << 20); }

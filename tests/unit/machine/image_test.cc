@@ -13,6 +13,7 @@
 #include "machine/memory_map.h"
 #include "unit/machine/guest_program.h"
 #include "unit/machine/hart_rig.h"
+#include "unit/machine/network_guest.h"
 
 namespace doppel {
 namespace {
@@ -39,13 +40,15 @@ class Images : public testing::TestWithParam<EngineKind> {
     config_.kernel = (folder_ / "kernel").string();
     config_.memory = 16 << 20;
     config_.cpus = 2;
-    config_.network = config_.sandbox = false;
+    config_.network = NetworkKind::none;
+    config_.sandbox = false;
     config_.clock = ClockKind::instructions;
     config_.engine = GetParam();
   }
   void TearDown() override { fs::remove_all(folder_); }
-  void use_kernel(const Program& program) {
-    const auto bytes = program.elf().build();
+  void use_kernel(const Program& program) { use_kernel(program.elf()); }
+  void use_kernel(ElfFile elf) {
+    const auto bytes = elf.build();
     std::ofstream(config_.kernel, std::ios::binary)
         .write(reinterpret_cast<const char*>(bytes.data()), std::streamsize(bytes.size()));
   }
@@ -243,6 +246,79 @@ TEST_P(Images, ThatAreDamagedAndTakenRun) {
     static_cast<void>(machine->run());
   }
   EXPECT_GT(ran, 10u);
+}
+
+constexpr std::int64_t network_whole = 16'000'000;
+
+// Frames on their way in both directions, buffers given back and not told of, an interrupt under way: all of it is
+// where it was.
+TEST_P(Images, GoOnWithTheFramesThatWereOnTheirWay) {
+  use_kernel(network_guest());
+  config_.network = NetworkKind::peer;
+  config_.cpus = 1;
+  const auto alone = end_of(*make("alone"), "alone");
+  ASSERT_EQ(alone.status, 0);
+  ASSERT_EQ(alone.printed, "ok");
+  std::mt19937 random(17);
+  for (unsigned round = 0; round < 25; round++) {
+    const auto at = std::int64_t(random() % network_whole);
+    MachineImage image;
+    const auto original = pausing_at(at, [&](Machine& machine) { image = std::move(machine.capture()).value(); });
+    EXPECT_EQ(original, alone) << "captured at " << at;
+    // One that is new, and one that was in the middle of something else.
+    const auto copy = make("copy"), other = make("other");
+    ASSERT_TRUE(copy->take_over(image));
+    ASSERT_EQ(end_of(*copy, "copy"), alone) << "captured at " << at;
+    ASSERT_TRUE(other->take_over(captured_at(network_whole / 2)));
+    ASSERT_TRUE(other->take_over(image));
+    const auto again = other->capture();
+    ASSERT_TRUE(again);
+    EXPECT_EQ(again->state, image.state);
+    ASSERT_EQ(end_of(*other, "other"), alone) << "captured at " << at;
+  }
+}
+
+TEST_P(Images, OfANetworkThatIsDamagedAreErrors) {
+  use_kernel(network_guest());
+  config_.network = NetworkKind::peer;
+  config_.cpus = 1;
+  const auto image = captured_at(network_whole / 2);
+  const auto machine = make("damaged");
+  std::mt19937 random(7);
+  for (unsigned round = 0; round < 3000; round++) {
+    auto damaged = image;
+    for (unsigned changes = 1 + random() % 3; changes > 0; changes--)
+      damaged.state[random() % damaged.state.size()] = std::byte(random());
+    static_cast<void>(machine->take_over(damaged));
+  }
+  ASSERT_TRUE(machine->take_over(image));
+}
+
+TEST_P(Images, FitMachinesWithTheSameNetwork) {
+  use_kernel(busy());
+  config_.network = NetworkKind::peer;
+  const auto image = captured_at(1000);
+  config_.network = NetworkKind::user;
+  const auto taken = make("other")->take_over(image);
+  ASSERT_FALSE(taken);
+  EXPECT_THAT(taken.message(), HasSubstr("user-mode network"));
+}
+
+TEST_P(Images, OfTheHostsNetworkAreTakenByTheHostsClockToo) {
+  use_kernel(busy());
+  config_.network = NetworkKind::user;
+  config_.ports = {{.host = 0, .guest = 80}};
+  for (const auto clock : {ClockKind::host, ClockKind::instructions}) {
+    config_.clock = clock;
+    const auto machine = make("original");
+    machine->set_mac({2, 0, 0, 0, 0, 9});
+    const auto image = machine->capture();
+    ASSERT_TRUE(image);
+    const auto copy = make("copy");
+    EXPECT_NE(copy->capture()->state, image->state);
+    ASSERT_TRUE(copy->take_over(*image));
+    EXPECT_EQ(end_of(*copy, "copy").status, 0);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Engines, Images,

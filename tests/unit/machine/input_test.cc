@@ -223,6 +223,12 @@ class HandNetwork final : public Network {
   void set_receiver(Receiver receiver) override { receive = std::move(receiver); }
   void resume() override { resumed++; }
   std::vector<PublishedPort> published_ports() const override { return {{.host = 8080, .guest = 80}}; }
+  std::string_view kind() const override { return "hand"; }
+  void save(Writer& out) const override { out.put<std::uint32_t>(std::uint32_t(sent.size())); }
+  Result<void> restore(Reader& in) override {
+    sent.assign(in.get<std::uint32_t>() & 0xff, 0);
+    return {};
+  }
   Receiver receive;
   std::vector<std::size_t> sent;
   int resumed = 0;

@@ -390,5 +390,28 @@ TEST(Scheduler, SkipsIdleTimeWhenTheClockCountsInstructions) {
   EXPECT_LT(rig.word(1), hour + timebase_frequency);
 }
 
+/// When an event comes that another one caused, which may also halt the machine for a while.
+std::int64_t consequence(bool halts) {
+  HartRig rig({.clock = ClockKind::instructions});
+  std::atomic<std::int64_t> came = 0;
+  rig.start(0, counter(0));
+  rig.input().at(500'000, [&] {
+    rig.input().later([&] { came = rig.input().now_ns(); });
+    if (halts) rig.scheduler().halt();
+  });
+  rig.run();
+  while (came == 0) {
+    if (halts) rig.scheduler().wait_halted(), rig.scheduler().resume();
+    std::this_thread::yield();
+  }
+  rig.halt();
+  return came;
+}
+
+// A machine that was captured would not do the same as one that was not.
+TEST(Scheduler, AHaltDoesNotChangeWhenEventsComeWhenTheClockCountsInstructions) {
+  EXPECT_EQ(consequence(true), consequence(false));
+}
+
 }  // namespace
 }  // namespace doppel

@@ -97,5 +97,23 @@ TEST(Difference, ThatIsDamagedWritesNothingOutside) {
   }
 }
 
+// Records of one machine are much like those of another.
+TEST(Difference, OfBytesThatAreAlikeIsSmall) {
+  std::mt19937_64 random(4);
+  std::vector<std::byte> like(4000);
+  for (auto& byte : like) byte = std::byte(random());
+  auto bytes = like;
+  bytes[100] = std::byte{1}, bytes[3000] = std::byte{2};
+  bytes.insert(bytes.begin() + 2000, 10, std::byte{3});
+  const auto packed = pack_bytes(bytes, like);
+  EXPECT_LT(packed.size(), 100u);
+  const auto unpacked = unpack_bytes(packed, like);
+  ASSERT_TRUE(unpacked) << unpacked.message();
+  EXPECT_EQ(*unpacked, bytes);
+  for (std::size_t length = 0; length < packed.size(); length++)
+    EXPECT_FALSE(unpack_bytes(std::span(packed).first(length), like)) << length;
+  EXPECT_TRUE(unpack_bytes(pack_bytes({}, like), like)->empty());
+}
+
 }  // namespace
 }  // namespace doppel

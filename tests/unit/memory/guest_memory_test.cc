@@ -191,6 +191,63 @@ TEST(GuestMemory, TakesOverImages) {
   EXPECT_EQ(text_at(*memory, base, 3), "caa");
 }
 
+// A machine that is put away and brought back by itself need not copy what it had copied before.
+TEST(GuestMemory, WritesInPlaceWhatNobodyElseHas) {
+  auto memory = make();
+  const auto base_image = memory->freeze();
+  ASSERT_TRUE(memory->fill(base, 'a', page_size));
+  auto image = memory->freeze();
+  const auto* before = memory->page_for_read(base);
+  memory->adopt(base_image);
+  memory->adopt(std::move(image));
+  EXPECT_EQ(text_at(*memory, base, 1), "a");
+  ASSERT_TRUE(memory->fill(base, 'b', 1));
+  EXPECT_EQ(memory->page_for_read(base), before);
+  const auto kept = memory->freeze();
+  auto same = kept;
+  memory->adopt(std::move(same));
+  ASSERT_TRUE(memory->fill(base, 'c', 1));
+  EXPECT_EQ(*kept.page(0), std::byte{'b'});
+}
+
+// Whichever of many forks of forks are kept, dropped and gone on from: each is what it was.
+TEST(GuestMemory, ForksOfForksStayWhatTheyWere) {
+  constexpr std::uint64_t pages = 40;
+  struct Fork {
+    MemoryImage image;
+    std::string bytes;  // of each page the first
+  };
+  auto memory = std::move(GuestMemory::create(base, pages * page_size)).value();
+  std::string now(pages, '\0');
+  std::vector<Fork> forks;
+  std::mt19937 random(3);
+  for (unsigned round = 0; round < 20'000; round++) {
+    for (auto writes = random() % 4; writes > 0; writes--) {
+      const auto page = random() % pages;
+      now[page] = char(random());
+      ASSERT_TRUE(memory->fill(base + page * page_size, std::uint8_t(now[page]), 1));
+    }
+    if (random() % 2) forks.push_back({memory->freeze(), now});
+    if (forks.empty()) continue;
+    std::swap(forks[random() % forks.size()], forks.back());
+    if (const auto choice = random() % 4; choice == 0) {
+      now = forks.back().bytes;
+      memory->adopt(std::move(forks.back().image));
+      forks.pop_back();
+    } else if (choice == 1) {
+      now = forks.back().bytes;
+      memory->adopt(forks.back().image);
+    } else if (choice == 2 || forks.size() > 30) {
+      forks.pop_back();
+    }
+    for (const auto& fork : forks)
+      for (std::uint64_t page = 0; page < pages; page++)
+        ASSERT_EQ(*fork.image.page(page), std::byte(fork.bytes[page])) << round;
+    for (std::uint64_t page = 0; page < pages; page++)
+      ASSERT_EQ(*memory->page_for_read(base + page * page_size), std::byte(now[page])) << round;
+  }
+}
+
 // Code that was translated from a page holds for another machine where that has the same page.
 TEST(GuestMemory, TellsWhichCodeMayBeAnother) {
   auto memory = make();

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <condition_variable>
@@ -120,13 +121,22 @@ class Cable {
   /// The next frame that `wanted` accepts, answering ARP as a guest does; empty after ten seconds.
   template <typename Wanted>
   Bytes next(Wanted wanted) {
+    return next(wanted, true);
+  }
+  /// The same without answering.
+  template <typename Wanted>
+  Bytes next_unanswered(Wanted wanted) {
+    return next(wanted, false);
+  }
+  template <typename Wanted>
+  Bytes next(Wanted wanted, bool answers) {
     std::unique_lock guard(lock_);
     const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
     while (true) {
       while (!frames_.empty()) {
         const auto frame = frames_.front();
         frames_.pop_front();
-        if (get16(frame, 12) == 0x0806 && get16(frame, 20) == 1 && get32(frame, 38) == guest_ip)
+        if (answers && get16(frame, 12) == 0x0806 && get16(frame, 20) == 1 && get32(frame, 38) == guest_ip)
           send(arp(2, gateway_ip));
         if (wanted(frame)) return frame;
       }
@@ -141,6 +151,18 @@ class Cable {
   std::size_t waiting() {
     std::lock_guard guard(lock_);
     return frames_.size();
+  }
+  std::vector<std::byte> save() {
+    std::lock_guard guard(lock_);
+    Writer out;
+    network_->save(out);
+    return out.take();
+  }
+  Result<void> restore(std::span<const std::byte> record) {
+    std::lock_guard guard(lock_);
+    frames_.clear();
+    Reader in(record);
+    return network_->restore(in);
   }
   std::recursive_mutex lock_;
   std::unique_ptr<EventLoop> loop_;
@@ -453,6 +475,123 @@ TEST(UserNetwork, TheLoopOutlivesTheNetwork) {
     turn.notify_all();
   });
   EXPECT_TRUE(turn.wait_for(guard, std::chrono::seconds(10), [&] { return turned; }));
+}
+
+/// A guest's connection to a server of this test's.
+struct Connection {
+  explicit Connection(Cable& cable) : server(host_socket(SOCK_STREAM, 0, false)) {
+    ::listen(server.get(), 1);
+    const auto port = port_of(server);
+    cable.send(arp(1, gateway_ip));
+    cable.send(tcp(guest_ip, gateway_ip, 40000, port, 7, 0, 0x02));
+    const auto answer = cable.next(is_tcp);
+    EXPECT_FALSE(answer.empty());
+    expected = get32(answer, 38) + 1;
+    cable.send(tcp(guest_ip, gateway_ip, 40000, port, 8, expected, 0x10));
+    peer = FileDescriptor(::accept(server.get(), nullptr, nullptr));
+  }
+  FileDescriptor server, peer;
+  std::uint32_t expected = 0;  // the number that the guest expects next
+};
+
+const std::vector<std::byte> empty_record(4);
+
+// Programs in a copy would wait for ever for what their connections bring.
+TEST(UserNetwork, ACopyIsToldThatItsConnectionsAreOver) {
+  Cable cable;
+  const Connection connection(cable);
+  Cable copy;
+  const auto saved = cable.save();
+  ASSERT_TRUE(copy.restore(saved));
+  const auto reset = copy.next(is_tcp);
+  ASSERT_FALSE(reset.empty());
+  EXPECT_EQ(reset[47], 0x04);
+  EXPECT_EQ(get32(reset, 38), connection.expected);
+  EXPECT_EQ(get16(reset, 34), port_of(connection.server));
+  EXPECT_EQ(get16(reset, 36), 40000u);
+  EXPECT_EQ(copy.save(), empty_record) << "it has been told";
+  ASSERT_EQ(::send(connection.peer.get(), "still", 5, 0), 5);
+  EXPECT_FALSE(cable.next([](const Bytes& in) { return is_tcp(in) && get16(in, 16) > 40; }).empty())
+      << "the original goes on";
+}
+
+// Copied before it was told, a copy of the copy would hear nothing.
+TEST(UserNetwork, ACopyThatWasNotToldYetIsCopiedWithItsConnections) {
+  Cable cable;
+  const Connection connection(cable);
+  const auto saved = cable.save();
+  Cable copy;
+  copy.set_full(true);
+  ASSERT_TRUE(copy.restore(saved));
+  EXPECT_EQ(copy.save(), saved);
+}
+
+// One machine after another uses the stack of a worker: neither packets nor connections may get from one to the other.
+TEST(UserNetwork, NothingOfTheMachineOfBeforeIsLeft) {
+  Cable cable({{.host = 0, .guest = 80, .udp = true}});
+  const Connection connection(cable);
+  const auto client = host_socket(SOCK_DGRAM, cable.network_->published_ports().at(0).host, true);
+  ASSERT_EQ(::send(client.get(), "for A", 5, 0), 5);
+  ASSERT_FALSE(cable.next(is_udp).empty());
+  cable.set_full(true);
+  cable.send(arp(1, gateway_ip + 1));
+  ASSERT_TRUE(cable.restore(empty_record));
+  cable.set_full(false);
+  char byte;
+  EXPECT_LE(::recv(connection.peer.get(), &byte, 1, 0), 0) << "the connection is closed";
+  cable.send(arp(1, gateway_ip));
+  const auto first = cable.next([](const Bytes& in) { return get16(in, 12) == 0x0806 || is_tcp(in) || is_udp(in); });
+  EXPECT_EQ(get32(first, 28), gateway_ip) << "not what was queued before";
+}
+
+TEST(UserNetwork, PublishedPortsOfACopyReachIt) {
+  Cable cable({{.host = 0, .guest = 22}});
+  const auto port = cable.network_->published_ports().at(0).host;
+  for (unsigned round = 0; round < 3; round++) {
+    const auto client = host_socket(SOCK_STREAM, port, true);
+    ASSERT_TRUE(client);
+    ASSERT_FALSE(cable.next(is_tcp).empty());
+    ASSERT_TRUE(cable.restore(empty_record));
+    EXPECT_EQ(cable.network_->published_ports().at(0).host, port);
+  }
+}
+
+TEST(UserNetwork, APortThatCannotBeBoundAgainIsAnError) {
+  Cable cable({{.host = 0, .guest = 22}});
+  cable.send(arp(1, gateway_ip));
+  ASSERT_FALSE(cable.next([](const Bytes& frame) { return get16(frame, 12) == 0x0806; }).empty());
+  rlimit limit;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  const rlimit none{.rlim_cur = 3, .rlim_max = limit.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  const auto failed = cable.restore(empty_record);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+  ASSERT_FALSE(failed);
+  EXPECT_NE(failed.message().find("cannot publish TCP port"), std::string::npos) << failed.message();
+  EXPECT_TRUE(cable.restore(empty_record));
+  EXPECT_TRUE(host_socket(SOCK_STREAM, cable.network_->published_ports().at(0).host, true));
+}
+
+// Each machine that a worker takes over would cost it some memory; LeakSanitizer sees it.
+TEST(UserNetwork, PacketsThatWaitForTheGuestsAddressAreNotLeaked) {
+  Cable cable({{.host = 0, .guest = 53, .udp = true}});
+  const auto client = host_socket(SOCK_DGRAM, cable.network_->published_ports().at(0).host, true);
+  for (unsigned round = 0; round < 10; round++) {
+    ASSERT_EQ(::send(client.get(), "query", 5, 0), 5);
+    const auto asked = [](const Bytes& frame) { return get16(frame, 12) == 0x0806 && get16(frame, 20) == 1; };
+    ASSERT_FALSE(cable.next_unanswered(asked).empty());
+    ASSERT_TRUE(cable.restore(empty_record));
+  }
+}
+
+TEST(UserNetwork, ADamagedRecordIsAnErrorAndTheNextIsTaken) {
+  Cable cable;
+  const Connection connection(cable);
+  const auto saved = cable.save();
+  for (std::size_t length = 0; length < saved.size(); length++)
+    EXPECT_FALSE(cable.restore(std::span(saved).first(length))) << length;
+  ASSERT_TRUE(cable.restore(saved));
+  EXPECT_FALSE(cable.next(is_tcp).empty());
 }
 
 }  // namespace

@@ -107,6 +107,9 @@ class FakeNetwork : public Network {
     resumes++;
     while (!waiting.empty() && receiver_ && receiver_(waiting.front())) waiting.pop_front();
   }
+  std::string_view kind() const override { return "fake network"; }
+  void save(Writer&) const override {}
+  Result<void> restore(Reader&) override { return {}; }
   void deliver(std::vector<std::byte> frame) {
     if (!waiting.empty() || !receiver_(frame)) waiting.push_back(std::move(frame));
   }

@@ -23,7 +23,9 @@ class VirtioNetTest : public ::testing::Test {
   void plug() {
     auto fake = std::make_unique<FakeNetwork>();
     network = fake.get();
-    rig.plug(std::make_unique<VirtioNet>(rig.host(), std::move(fake), MacAddress{0x52, 0x54, 0, 0x12, 0x34, 0x56}));
+    auto owned = std::make_unique<VirtioNet>(rig.host(), std::move(fake), MacAddress{0x52, 0x54, 0, 0x12, 0x34, 0x56});
+    card = owned.get();
+    rig.plug(std::move(owned));
   }
   void start(std::uint64_t features) {
     plug();
@@ -46,6 +48,7 @@ class VirtioNetTest : public ::testing::Test {
 
   Rig rig;
   FakeNetwork* network = nullptr;
+  VirtioNet* card = nullptr;
   std::uint64_t last = 0;
   const std::string empty_header = std::string(12, 0);
 };
@@ -235,7 +238,7 @@ TEST_F(VirtioNetTest,
   EXPECT_EQ(driver().text(last + 12, 60), ethernet(60));
 }
 
-TEST_F(VirtioNetTest, ASavedCardThatWaitedForBuffersAsksItsNewNetworkAgain) {
+TEST_F(VirtioNetTest, ASavedCardThatWaitedForBuffersAsksItsNewNetworkWhenThereAreSome) {
   start(none);
   network->deliver(to_bytes(ethernet(60)));
   const auto saved = rig.save();
@@ -244,14 +247,41 @@ TEST_F(VirtioNetTest, ASavedCardThatWaitedForBuffersAsksItsNewNetworkAgain) {
   Reader in{saved};
   ASSERT_TRUE(rig.mmio->restore(in).ok());
   EXPECT_EQ(rig.save(), saved);
-  rig.later.run();
-  EXPECT_EQ(network->resumes, 1u);
   Driver copy = *old_driver;  // its rings, with the new device
   const auto at = copy.allocate(2000);
   copy.add(rx, {{at, 2000, true}});
+  rig.later.run();
+  EXPECT_EQ(network->resumes, 0u);  // not before the driver says so: the original did not know of the buffer either
   rig.driver->notify(rx);
+  EXPECT_EQ(network->resumes, 1u);
   network->deliver(to_bytes(ethernet(60)));
   EXPECT_EQ(copy.used(rx).size(), 1u);
+}
+
+// A network that holds frames for a driver that is gone would hold those for the next one too.
+TEST_F(VirtioNetTest, ASavedCardThatWasJustResetTellsItsNetworkToGoOn) {
+  start(none);
+  network->deliver(to_bytes(ethernet(60)));
+  driver().set(reg::Status, 0);
+  const auto saved = rig.save();
+  plug();
+  Reader in{saved};
+  ASSERT_TRUE(rig.mmio->restore(in).ok());
+  EXPECT_EQ(rig.save(), saved);
+  rig.later.run();
+  EXPECT_EQ(network->resumes, 1u);
+}
+
+TEST_F(VirtioNetTest, ACopyHasTheAddressOfItsOriginalUntilItGetsItsOwn) {
+  plug();
+  card->set_mac({2, 0, 0, 0, 0, 9});
+  const auto saved = rig.save();
+  plug();
+  Reader in{saved};
+  ASSERT_TRUE(rig.mmio->restore(in).ok());
+  EXPECT_EQ(card->config()[5], std::byte{9});
+  card->set_mac({2, 0, 0, 0, 0, 7});
+  EXPECT_EQ(card->config()[5], std::byte{7});
 }
 
 TEST_F(VirtioNetTest, ATruncatedSnapshotIsRefused) {

@@ -125,7 +125,7 @@ class Bench : public HartEnvironment, public MmioDoor {
   /// What was written is shared from now on, as when a machine is forked.
   void freeze() {
     memory_->freeze();
-    for (auto& hart : harts_) hart->forbid_stores();
+    for (auto& hart : harts_) hart->forget_pages();
   }
   U64 peek(U64 address, unsigned size = 8) {
     U64 value = 0;

@@ -1,0 +1,122 @@
+#include "snapshot/time_sharing.h"
+
+#include <algorithm>
+
+#include "base/clock.h"
+
+namespace doppel {
+
+Result<std::unique_ptr<TimeSharing>> TimeSharing::create(const MachineConfig& config, const MachineImage& image,
+                                                         unsigned workers, Printed printed) {
+  auto made = std::unique_ptr<TimeSharing>(new TimeSharing(std::move(printed)));
+  for (unsigned n = 0; n < workers; n++) {
+    auto worker = Worker::create(config, image);
+    if (!worker) return worker.failure();
+    made->workers_.push_back(*std::move(worker));
+  }
+  for (auto& worker : made->workers_) made->threads_.emplace_back([m = made.get(), &worker] { m->work(*worker); });
+  return made;
+}
+
+TimeSharing::~TimeSharing() {
+  {
+    std::lock_guard guard(lock_);
+    quit_ = true;
+  }
+  changed_.notify_all();
+  for (auto& thread : threads_) thread.join();
+}
+
+std::size_t TimeSharing::add(MachineImage image, std::string identity) {
+  std::lock_guard guard(lock_);
+  const auto now = monotonic_ns();
+  auto& member = *members_.emplace_back(std::make_unique<Member>());
+  member.image = std::move(image), member.identity = std::move(identity), member.captured_ns = now;
+  queue(members_.size() - 1, now);
+  return members_.size() - 1;
+}
+
+void TimeSharing::type(std::size_t machine, std::string_view keys) {
+  std::lock_guard guard(lock_);
+  auto& member = *members_[machine];
+  member.keys += keys;
+  if (member.running || member.ended) return;
+  due_.erase({member.due_ns, machine});
+  queue(machine, monotonic_ns());
+}
+
+void TimeSharing::queue(std::size_t number, std::int64_t due_ns) {
+  members_[number]->due_ns = due_ns;
+  due_.emplace(due_ns, number);
+  changed_.notify_one();
+}
+
+TimeSharing::Counters TimeSharing::counters() {
+  std::lock_guard guard(lock_);
+  auto now = counters_;
+  counters_.latest_ns = 0;
+  now.machines = members_.size();
+  for (const auto& member : members_) now.private_states += member->image.state.size();
+  return now;
+}
+
+/// Waits for a machine whose time has come; null at the end.
+TimeSharing::Member* TimeSharing::next(std::unique_lock<std::mutex>& guard, std::size_t& number) {
+  while (!quit_) {
+    const auto now = monotonic_ns();
+    const auto first = due_.begin();
+    if (first != due_.end() && first->first <= now) {
+      number = first->second;
+      counters_.latest_ns = std::max(counters_.latest_ns, now - first->first);
+      due_.erase(first);
+      return members_[number].get();
+    }
+    if (first == due_.end() || first->first == INT64_MAX)
+      changed_.wait(guard);
+    else
+      changed_.wait_for(guard, std::chrono::nanoseconds(first->first - now));
+  }
+  return nullptr;
+}
+
+void TimeSharing::work(Worker& worker) {
+  std::unique_lock guard(lock_);
+  std::size_t number = 0;
+  while (auto* member = next(guard, number)) {
+    member->running = true;
+    counters_.turns++;
+    guard.unlock();
+    give_turn(worker, number, *member);
+    guard.lock();
+  }
+}
+
+void TimeSharing::give_turn(Worker& worker, std::size_t number, Member& member) {
+  auto identity = std::exchange(member.identity, {});
+  std::string keys;
+  {
+    std::lock_guard guard(lock_);
+    keys = std::exchange(member.keys, {});
+  }
+  // An image of ours is one that this configuration gave: only the host's memory can have failed it.
+  bool ended = !worker.take_over(std::move(member.image), identity, monotonic_ns() - member.captured_ns).ok();
+  const auto taken = ended ? 0 : worker.machine().type(std::as_bytes(std::span(keys)));
+  const auto rest = ended ? Worker::Rest::ended : worker.run_until_it_waits(slice);
+  ended = ended || rest == Worker::Rest::ended;
+  if (!worker.printed().empty()) printed_(number, worker.printed());
+  const auto sleeps = worker.machine().sleeps_ns();
+  auto image = ended ? Result<MachineImage>(MachineImage()) : worker.capture();
+  std::lock_guard guard(lock_);
+  member.captured_ns = monotonic_ns();
+  member.running = false;
+  member.keys.insert(0, keys, taken);
+  member.ended = ended || !image;
+  counters_.ended += member.ended;
+  if (member.ended) return;
+  member.image = *std::move(image);
+  const bool again = rest == Worker::Rest::runs || !member.keys.empty();
+  const auto due = sleeps == INT64_MAX ? sleeps : member.captured_ns + sleeps;
+  queue(number, again ? member.captured_ns : due);
+}
+
+}  // namespace doppel
