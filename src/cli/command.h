@@ -17,6 +17,15 @@ using Action = std::function<int()>;
 void add_run(CLI::App& program, Action& action);
 void add_image(CLI::App& program, Action& action);
 void add_disk(CLI::App& program, Action& action);
+void add_ls(CLI::App& program, Action& action);
+void add_attach(CLI::App& program, Action& action);
+void add_logs(CLI::App& program, Action& action);
+void add_stats(CLI::App& program, Action& action);
+void add_stop(CLI::App& program, Action& action);
+void add_kill(CLI::App& program, Action& action);
+void add_pause(CLI::App& program, Action& action);
+void add_resume(CLI::App& program, Action& action);
+void add_rm(CLI::App& program, Action& action);
 void add_version(CLI::App& program, Action& action);
 
 /// Prints "doppel: SENTENCE" to standard error, or nothing when the sentence is empty; gives exit_usage.

@@ -8,11 +8,14 @@
 #include <memory>
 #include <vector>
 
+#include "api/hosted_machine.h"
+#include "base/clock.h"
 #include "cli/cache_folder.h"
 #include "cli/command.h"
+#include "cli/detached_process.h"
 #include "cli/image_store.h"
-#include "guest/riscv64/decode.h"
-#include "guest/riscv64/disassemble.h"
+#include "cli/named_machines.h"
+#include "cli/statistics_text.h"
 #include "machine/machine.h"
 
 namespace doppel {
@@ -23,6 +26,9 @@ struct RunOptions {
                      clock = "host", code_cache, code_cache_size = "256M";
   std::vector<std::string> disks, ports, dumps;
   bool snapshot = false, no_sandbox = false, statistics = false;
+  std::string name;
+  bool detach = false, remove = false, console_given = false;
+  bool bare = false;  // a kernel or firmware in the place of an image
   MachineConfig config;
 };
 
@@ -66,6 +72,17 @@ Result<void> apply_code_cache(RunOptions& o) {
   return {};
 }
 
+Result<void> apply_name(RunOptions& o) {
+  if (o.detach && o.console_given && o.config.console == "stdio")
+    return error("--detach leaves the terminal: leave --console stdio away, and use doppel attach");
+  if (o.detach && o.statistics)
+    return error("--stats prints at the end, when nobody looks at a detached machine: use doppel stats");
+  if (o.remove && o.name.empty() && !o.detach) return error("--rm is for machines with a --name");
+  if (!o.name.empty() && !sound_machine_name(o.name))
+    return error("'{}' is no name for a machine: use letters, digits, '.', '_' and '-'", printable_text(o.name));
+  return {};
+}
+
 Result<void> apply(RunOptions& o) {
   auto& c = o.config;
   const auto memory = parse_size(o.memory);
@@ -100,82 +117,15 @@ Result<void> apply(RunOptions& o) {
     if (!disk) return disk.failure();
     c.disks.push_back(*disk);
   }
-  const bool bare = c.kernel.empty() && c.firmware.empty();
-  if (!o.image.empty() && !bare)
+  o.bare = !c.kernel.empty() || !c.firmware.empty();
+  if (!o.image.empty() && o.bare)
     return error("an image brings its own kernel: give either an image or --kernel and --firmware");
-  if (bare) {
+  if (!o.bare) {
     if (auto found = use_image(o.image, c); !found) return found;
   }
   if (o.snapshot)
     for (auto& disk : c.disks) disk.snapshot = true;
-  return {};
-}
-
-/// What translated code left to the interpreter, the most frequent first.
-void print_interpreted(const riscv64::HartCounters& harts) {
-  std::vector<std::pair<std::uint64_t, std::string>> list;
-  for (const auto& row : riscv64::rows())
-    if (const auto count = harts.interpreted[std::size_t(row.opcode)]; count > 0)
-      list.emplace_back(count, riscv64::mnemonic(row.name));
-  std::sort(list.rbegin(), list.rend());
-  std::uint64_t all = 0;
-  for (const auto& [count, name] : list) all += count;
-  print(stderr, "interpreted           {:>16}\n", all);
-  for (const auto& [count, name] : list) print(stderr, "  {:<20}{:>16}\n", name, count);
-}
-
-void print_code_store(const CodeStoreCounters& s) {
-  if (!s.problem.empty()) return print(stderr, "code cache on disk    not used: {}\n", s.problem);
-  print(stderr,
-        "code cache on disk    {:>16}\n"
-        "  loaded              {:>16}\n"
-        "  stored              {:>16}\n"
-        "  rejected            {:>16}\n",
-        s.known, s.loaded, s.stored, s.rejected);
-}
-
-void print_statistics(const MachineStatistics& s) {
-  const auto& h = s.harts;
-  const auto busy = s.seconds * s.cpus - s.seconds_waiting;
-  print(stderr,
-        "instructions          {:>16}\n"
-        "  per busy second     {:>16.0f}\n"
-        "exceptions            {:>16}\n"
-        "interrupts            {:>16}\n"
-        "TLB misses            {:>16}\n"
-        "TLB flushes           {:>16}\n"
-        "blocks decoded        {:>16}\n"
-        "device accesses       {:>16}\n"
-        "watched reservations  {:>16}\n"
-        "waits (WFI)           {:>16}\n"
-        "seconds in WFI        {:>16.3f}\n"
-        "seconds               {:>16.3f}\n"
-        "dirty pages           {:>16}\n",
-        h.instructions, busy > 0 ? double(h.instructions) / busy : 0.0, h.exceptions, h.interrupts, h.tlb_misses,
-        h.tlb_flushes, h.blocks_decoded, h.device_accesses, h.watched_reservations, h.waits, s.seconds_waiting,
-        s.seconds, s.dirty_pages);
-  if (s.engine)
-    print(stderr,
-          "translations          {:>16}\n"
-          "  of guest code       {:>16}\n"
-          "  bytes of host code  {:>16}\n"
-          "links                 {:>16}\n"
-          "invalidated           {:>16}\n"
-          "code cache flushes    {:>16}\n"
-          "jump cache misses     {:>16}\n"
-          "dispatches            {:>16}\n"
-          "first runs            {:>16}\n"
-          "paths                 {:>16}\n"
-          "  that go round       {:>16}\n"
-          "  of guest code       {:>16}\n",
-          s.engine->translations, s.engine->translated_instructions, s.engine->code_bytes, s.engine->links,
-          s.engine->invalidated, s.engine->flushes, h.jump_misses, h.dispatches, s.engine->first_runs, s.engine->paths,
-          s.engine->path_loops, s.engine->path_instructions);
-  if (s.code_store) print_code_store(*s.code_store);
-  if (s.engine) print_interpreted(h);
-  for (std::size_t i = 0; i < s.places.size(); i++)
-    print(stderr, "hart {:<2} is at            {:016x} in {}-mode\n", i, s.places[i].pc, s.places[i].mode);
-  if (s.memory_hash) print(stderr, "memory hash           {:016x}\n", s.memory_hash);
+  return apply_name(o);
 }
 
 int dump_device_tree(const Machine& machine, const std::string& path) {
@@ -186,14 +136,55 @@ int dump_device_tree(const Machine& machine, const std::string& path) {
   return 0;
 }
 
+MachineRecord record_of(const RunOptions& o) {
+  const auto& c = o.config;
+  return {.name = o.name,
+          .created_ns = wall_clock_ns(),
+          .what = !o.image.empty()    ? o.image
+                  : !o.bare           ? std::string(default_image)
+                  : !c.kernel.empty() ? c.kernel
+                                      : c.firmware,
+          .memory = c.memory,
+          .cpus = c.cpus,
+          .background = o.detach && !o.console_given,
+          .remove = o.remove};
+}
+
+Result<int> run_named(const RunOptions& options, const std::function<void()>& running) {
+  const auto folder = RuntimeFolder::open();
+  if (!folder) return folder.failure();
+  auto hosted = HostedMachine::create(*folder, record_of(options), options.config, running);
+  if (!hosted) return hosted.failure();
+  const auto outcome = (*hosted)->run();
+  if (!outcome) return outcome.failure();
+  if (options.statistics) print_statistics(stderr, (*hosted)->machine().statistics());
+  return outcome->status;
+}
+
+int run_in_background(RunOptions& options) {
+  const auto folder = RuntimeFolder::open();
+  if (!folder) return complain(folder.message());
+  if (options.name.empty()) options.name = made_up_name(*folder);
+  const auto parent = ::getpid();
+  const int status = run_detached([&](const std::function<void()>& running) { return run_named(options, running); });
+  if (status == 0 && ::getpid() == parent) print(stdout, "{}\n", options.name);
+  return status;
+}
+
 int run(RunOptions& options) {
   if (auto applied = apply(options); !applied) return complain(applied.message());
+  const bool runs = options.config.dump_dtb.empty();
+  if (runs && options.detach) return run_in_background(options);
+  if (runs && !options.name.empty()) {
+    const auto status = run_named(options, {});
+    return status ? *status : complain(status.message());
+  }
   auto machine = Machine::create(options.config);
   if (!machine) return complain(machine.message());
   if (!options.config.dump_dtb.empty()) return dump_device_tree(**machine, options.config.dump_dtb);
   const auto outcome = (*machine)->run();
   if (!outcome) return complain(outcome.message());
-  if (options.statistics) print_statistics((*machine)->statistics());
+  if (options.statistics) print_statistics(stderr, (*machine)->statistics());
   return outcome->status;
 }
 
@@ -241,9 +232,16 @@ void add_run(CLI::App& program, Action& action) {
       ->type_name("PORTS")
       ->expected(1)
       ->take_all();
-  verb->add_option("--console", c.console, "Where the guest's console goes: stdio, none, a file, or unix:PATH")
-      ->type_name("WHERE")
-      ->capture_default_str();
+  auto* console =
+      verb->add_option("--console", c.console, "Where the guest's console goes: stdio, none, a file, or unix:PATH")
+          ->type_name("WHERE")
+          ->capture_default_str();
+  verb->add_option("--name", o.name, "A name by which doppel ls, attach, stop and others find the machine")
+      ->type_name("NAME");
+  verb->add_flag("--detach", o.detach,
+                 "Come back when the machine runs and leave it in the background; prints its name, made up without "
+                 "--name");
+  verb->add_flag("--rm", o.remove, "Leave nothing of the name and the log when the machine has ended");
   verb->add_option("--engine", o.engine, "What executes the guest's code")
       ->check(CLI::IsMember({"interpreter", "fast", "optimizing"}))
       ->type_name("interpreter|fast|optimizing")
@@ -282,7 +280,10 @@ void add_run(CLI::App& program, Action& action) {
       "On a terminal: Ctrl-A X leaves, Ctrl-A H shows help, Ctrl-A Ctrl-A types Ctrl-A.\n"
       "The exit status is 0 when the guest powers off, its own code when a test program ends with one, and 2 for what "
       "cannot be done.");
-  verb->callback([options, &action] { action = [options] { return run(*options); }; });
+  verb->callback([options, console, &action] {
+    options->console_given = console->count() > 0;
+    action = [options] { return run(*options); };
+  });
 }
 
 }  // namespace doppel

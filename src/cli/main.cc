@@ -1,11 +1,10 @@
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cstdio>
-#include <numeric>
 #include <string>
 #include <vector>
 
+#include "base/suggestion.h"
 #include "cli/command.h"
 #include "machine/console.h"
 
@@ -17,31 +16,6 @@ int complain(const std::string& sentence) {
 }
 
 namespace {
-
-/// How many letters to change, add, drop or swap with their neighbour to make one word of the other.
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector distance(a.size() + 1, std::vector<std::size_t>(b.size() + 1));
-  for (std::size_t i = 0; i <= a.size(); i++) distance[i][0] = i;
-  std::iota(distance[0].begin(), distance[0].end(), 0);
-  for (std::size_t i = 1; i <= a.size(); i++) {
-    for (std::size_t j = 1; j <= b.size(); j++) {
-      const auto changed = distance[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
-      distance[i][j] = std::min({distance[i - 1][j] + 1, distance[i][j - 1] + 1, changed});
-      const bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
-      if (swapped) distance[i][j] = std::min(distance[i][j], distance[i - 2][j - 2] + 1);
-    }
-  }
-  return distance[a.size()][b.size()];
-}
-
-/// What the user probably meant by `word`, or an empty string.
-std::string suggestion(const std::string& word, const std::vector<std::string>& known) {
-  std::string best;
-  auto least = std::max<std::size_t>(1, word.size() / 3) + 1;
-  for (const auto& candidate : known)
-    if (const auto distance = edit_distance(word, candidate); distance < least) least = distance, best = candidate;
-  return best;
-}
 
 std::vector<std::string> known_words(const CLI::App& app) {
   std::vector<std::string> words;
@@ -88,10 +62,10 @@ int main(int argc, char** argv) {
   program.require_subcommand(1);
   program.get_formatter()->column_width(34);
   doppel::Action action;
-  doppel::add_run(program, action);
-  doppel::add_image(program, action);
-  doppel::add_disk(program, action);
-  doppel::add_version(program, action);
+  for (const auto add : {doppel::add_run, doppel::add_ls, doppel::add_attach, doppel::add_logs, doppel::add_stats,
+                         doppel::add_stop, doppel::add_kill, doppel::add_pause, doppel::add_resume, doppel::add_rm,
+                         doppel::add_image, doppel::add_disk, doppel::add_version})
+    add(program, action);
   program.footer("Start with: doppel run        (boots Debian 13 to a shell; Ctrl-A X leaves)");
   try {
     program.parse(argc, argv);

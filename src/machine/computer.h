@@ -11,8 +11,8 @@
 #include "device/virtio/block.h"
 #include "device/virtio/console.h"
 #include "device/virtio/mmio.h"
-#include "device/vmgenid.h"
 #include "device/virtio/net.h"
+#include "device/vmgenid.h"
 #include "machine/boot.h"
 #include "machine/bus.h"
 #include "machine/console.h"
@@ -79,6 +79,8 @@ class Computer final : public Machine,
   Result<std::vector<std::byte>> build_device_tree(std::optional<AddressRange> initrd);
   Result<void> reset();
   void finish(End end);
+  void go_on();
+  void count(MachineStatistics& all);
   bool await_end();
   Result<int> serve_ends();
   Result<void> write_signature();
@@ -185,9 +187,9 @@ class Computer final : public Machine,
   std::mutex end_lock_;
   std::condition_variable ended_;
   std::optional<End> end_;
-  std::atomic<bool> paused_ = false;
+  bool paused_ = false;       // under end_lock_, as what follows
   bool powered_off_ = false;  // by the machine's owner
-  std::int64_t started_ns_ = 0, ran_ns_ = 0;
+  std::atomic<std::int64_t> started_ns_ = 0, ran_ns_ = 0;
 };
 
 }  // namespace doppel

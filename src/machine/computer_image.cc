@@ -86,6 +86,7 @@ Result<void> Computer::read_board(const MachineImage& image) {
 }
 
 void Computer::pause_soon() {
+  std::lock_guard guard(end_lock_);
   paused_ = true;
   scheduler_->halt();
 }
@@ -96,16 +97,15 @@ void Computer::pause() {
 }
 
 void Computer::resume() {
-  paused_ = false;
   std::lock_guard guard(end_lock_);
-  if (!end_) scheduler_->resume();  // a machine that ended while it was paused stays so
+  paused_ = false;
+  go_on();
 }
 
 void Computer::pause_when(std::int64_t guest_ns, std::function<void()> then) {
   std::lock_guard guard(lock_);
   input_->at(guest_ns, [this, then = std::move(then)] {
-    paused_ = true;
-    scheduler_->halt();
+    pause_soon();
     then();
   });
 }
@@ -206,8 +206,9 @@ void Computer::become(const std::string& identity) {
   Vmgenid::Identifier generation;
   input_->entropy(generation);
   vmgenid_->change(generation);
-  if (card_) card_->set_mac({0x52, 0x54, 0x00, std::uint8_t(generation[0]), std::uint8_t(generation[1]),
-                             std::uint8_t(generation[2])});
+  if (card_)
+    card_->set_mac(
+        {0x52, 0x54, 0x00, std::uint8_t(generation[0]), std::uint8_t(generation[1]), std::uint8_t(generation[2])});
   if (virtio_console_->guest_open(identity_port)) tell_identity();
 }
 

@@ -159,22 +159,25 @@ bool Computer::await_end() {
   return powered_off_ || !end_ || end_->kind == End::Kind::off;
 }
 
+/// Harts run, unless they are paused, or who waits for their end is about to reset them. Under end_lock_.
+void Computer::go_on() {
+  if (!paused_ && !end_) scheduler_->resume();
+}
+
 /// Waits for the guest's end, rebooting as often as it asks to; the exit status.
 Result<int> Computer::serve_ends() {
   while (!await_end()) {
     scheduler_->wait_halted();
+    auto again = reset();
     {
       std::lock_guard guard(end_lock_);
-      if (powered_off_ || end_->kind == End::Kind::off) continue;
+      if (powered_off_ || !end_ || end_->kind == End::Kind::off) continue;
       end_.reset();
+      if (again) go_on();
     }
-    if (auto again = reset(); again) {
-      if (!paused_) scheduler_->resume();
-    } else if (config_.ended) {
-      config_.ended(again.failure());
-    } else {
-      return again.failure();
-    }
+    if (again) continue;
+    if (!config_.ended) return again.failure();
+    config_.ended(again.failure());
   }
   std::lock_guard guard(end_lock_);
   return end_ ? end_->status : 0;
@@ -184,6 +187,7 @@ Result<MachineOutcome> Computer::run() {
   const SandboxOptions confinement{
       .network = config_.network == NetworkKind::user,
       .io_uring = !config_.disks.empty(),
+      .control_socket = config_.hosting.serves_socket,
       .socket_directory = console_->socket_directory(),
       .readable = files_loaded_ ? std::vector<std::string>()
                                 : std::vector{config_.kernel, config_.initrd, config_.firmware, config_.dtb}};
@@ -200,10 +204,15 @@ Result<MachineOutcome> Computer::run() {
     std::lock_guard guard(lock_);
     console_->start();
   }
+  if (config_.hosting.start_threads) config_.hosting.start_threads();
   if (config_.sandbox)
     if (auto inside = enter_sandbox(confinement); !inside) return inside.failure();
   started_ns_ = monotonic_ns();
-  if (!paused_) scheduler_->resume();
+  if (config_.hosting.running) config_.hosting.running();
+  {
+    std::lock_guard guard(end_lock_);
+    go_on();
+  }
   const auto status = serve_ends();
   scheduler_->halt();
   scheduler_->wait_halted();
@@ -229,8 +238,17 @@ Result<void> Computer::write_signature() {
 }
 
 MachineStatistics Computer::statistics() {
+  const auto ran = ran_ns_ ? ran_ns_.load() : started_ns_ ? monotonic_ns() - started_ns_ : 0;
   MachineStatistics all{
-      .seconds = double(ran_ns_) / 1e9, .seconds_waiting = scheduler_->seconds_waiting(), .cpus = config_.cpus};
+      .seconds = double(ran) / 1e9, .seconds_waiting = scheduler_->seconds_waiting(), .cpus = config_.cpus};
+  std::lock_guard guard(lock_);
+  scheduler_->exclusive([&] { count(all); });
+  if (ran_ns_ && input_->deterministic()) all.memory_hash = memory_->hash();
+  return all;
+}
+
+/// While no hart runs.
+void Computer::count(MachineStatistics& all) {
   for (const auto& hart : harts_) {
     const auto& c = hart->counters();
     all.harts.instructions += c.instructions, all.harts.exceptions += c.exceptions,
@@ -248,8 +266,6 @@ MachineStatistics Computer::statistics() {
       all.harts.interpreted[op] += hart->counters().interpreted[op];
   if (engine_) all.engine = engine_->counters(), all.code_store = engine_->store_counters();
   all.dirty_pages = memory_->dirty_pages().size();
-  if (input_->deterministic()) all.memory_hash = memory_->hash();
-  return all;
 }
 
 }  // namespace doppel

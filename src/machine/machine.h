@@ -33,6 +33,16 @@ enum class NetworkKind : std::uint8_t {
 };
 inline constexpr MacAddress default_mac = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
 
+/// What the process that a machine lives in does beside running it.
+struct MachineHosting {
+  bool serves_socket = false;  // the sandbox lets it accept clients of a socket that listens already
+  /// Called by run() when the process's files are restricted and before its system calls are: threads that are started
+  /// here are confined as the machine's own are.
+  std::function<void()> start_threads;
+  /// Called by run() when nothing can fail any more, before the guest's first instruction.
+  std::function<void()> running;
+};
+
 /// What a user asks for. Paths that are empty are not given.
 struct MachineConfig {
   std::string kernel, initrd, append, firmware, dtb;
@@ -60,6 +70,7 @@ struct MachineConfig {
   /// must not wait. Not by the instruction clock.
   std::function<void()> idle;
   bool sandbox = true;
+  MachineHosting hosting;
   std::string dump_dtb;   // write the device tree there and do not run
   std::string signature;  // of a bare-metal ELF, written at its end
 };
@@ -69,7 +80,7 @@ struct MachineOutcome {
   int status = 0;  // the process's exit status
 };
 
-/// What `--stats` prints.
+/// What `--stats` and `doppel stats` print.
 struct MachineStatistics {
   double seconds = 0, seconds_waiting = 0;
   riscv64::HartCounters harts;  // all together
@@ -127,7 +138,8 @@ class Machine {
   virtual void resize_console(std::uint16_t columns, std::uint16_t rows) = 0;
   /// Ends a run() under way as if the power went off. Any thread.
   virtual void power_off() = 0;
-  /// After run().
+  /// Any thread but a hart's, once run() has begun; harts that run stand still for some microseconds. The memory's hash
+  /// only after run().
   virtual MachineStatistics statistics() = 0;
   virtual const std::vector<std::byte>& device_tree() const = 0;
 };

@@ -167,6 +167,12 @@ void allow_console_socket(Filter& filter) {
   filter.allow(SCMP_SYS(unlinkat), {is(2, 0)});
 }
 
+// Who asks (SO_PEERCRED), and what is passed with it (SCM_RIGHTS). Nothing is sent to an address.
+void allow_control_socket(Filter& filter) {
+  for (const int call : {SCMP_SYS(accept4), SCMP_SYS(recvmsg), SCMP_SYS(shutdown)}) filter.allow(call);
+  filter.allow(SCMP_SYS(getsockopt), {is(1, SOL_SOCKET), is(2, SO_PEERCRED)});
+}
+
 }  // namespace
 
 Result<bool> restrict_files(const SandboxOptions& options) {
@@ -189,6 +195,7 @@ Result<void> enter_sandbox(const SandboxOptions& options) {
     for (const int call : {SCMP_SYS(pipe), SCMP_SYS(pipe2)}) filter.allow(call);
   if (options.io_uring) filter.allow(SCMP_SYS(io_uring_enter));
   if (!options.socket_directory.empty()) allow_console_socket(filter);
+  if (options.control_socket) allow_control_socket(filter);
   if (const int problem = filter.load())
     return error("cannot confine the process (seccomp: {}); --no-sandbox runs without", std::strerror(problem));
   return {};

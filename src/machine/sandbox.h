@@ -13,6 +13,7 @@ struct SandboxOptions {
   bool network = false;   // the user-mode network: internet sockets, and reading the host's resolver configuration
   bool io_uring = false;  // submitting to rings that exist already
   bool threads = false;   // starting threads; not needed where all exist before
+  bool control_socket = false;  // clients of a socket that listens already, and descriptors that they pass
   /// The directory where a console's socket is removed at the end (Console::socket_directory()); its clients are
   /// accepted.
   std::string socket_directory = {};

@@ -55,11 +55,12 @@ class Words(Cli):
     def test_help(self):
         for arguments in (["--help"], ["run", "--help"], ["image", "--help"], ["image", "convert", "--help"],
                           ["disk", "commit", "--help"]):
+                          *([verb, "--help"] for verb in "ls attach logs stats pause resume stop kill rm".split())):
             result = self.doppel(*arguments)
             self.assertEqual((result.returncode, result.stderr), (0, b""))
             self.assertGreater(len(result.stdout), 200)
         options = ("--kernel --initrd --append --firmware --dtb --disk --snapshot --memory --cpus --mmu --net --publish --console "
-                   "--engine --code-cache --clock --dump-dtb --signature --stats --no-sandbox")
+                   "--engine --code-cache --clock --dump-dtb --signature --stats --no-sandbox --name --detach --rm")
         text = self.doppel("run", "--help").stdout.decode()
         for option in options.split():
             self.assertIn(option, text)

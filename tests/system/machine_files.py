@@ -25,6 +25,10 @@ def sb(source, base, offset=0):
     return source << 20 | base << 15 | (offset & 31) << 7 | (offset >> 5 & 127) << 25 | 0x23
 
 
+def sw(source, base, offset=0):
+    return 2 << 12 | sb(source, base, offset)
+
+
 def sd(source, base, offset=0):
     return 3 << 12 | sb(source, base, offset)
 

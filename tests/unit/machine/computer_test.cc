@@ -406,6 +406,75 @@ TEST_F(Computers, RunsByTheHostsClockHaveNoHash) {
   EXPECT_GT(statistics_.seconds, 0);
 }
 
+/// Runs a guest that never ends, while `keeper` does what it likes with the machine, and then powers it off.
+void run_with(const MachineConfig& config, const std::function<void(Machine&)>& keeper) {
+  auto machine = std::move(Machine::create(config)).value();
+  std::thread thread([&] {
+    keeper(*machine);
+    machine->power_off();
+  });
+  const auto outcome = machine->run();
+  thread.join();
+  EXPECT_TRUE(outcome);
+}
+
+std::uint64_t executed(Machine& machine) { return machine.statistics().harts.instructions; }
+
+// doppel stats: the counters of a machine that runs, without a race and without stopping it.
+TEST_F(Computers, TellWhatTheyDidWhileTheyRun) {
+  Program p;
+  p.loop_forever();
+  use_kernel(p);
+  for (const auto clock : {ClockKind::host, ClockKind::instructions}) {
+    config_.clock = clock;
+    run_with(config_, [](Machine& machine) {
+      auto last = executed(machine);
+      for (int times = 0; times < 20; times++) {
+        EXPECT_TRUE(eventually([&] { return executed(machine) > last; }));
+        const auto now = machine.statistics();
+        EXPECT_GE(now.harts.instructions, last);
+        EXPECT_GT(now.seconds, 0);
+        EXPECT_EQ(now.memory_hash, 0u) << "it would take long";
+        last = now.harts.instructions;
+      }
+    });
+  }
+}
+
+// doppel pause: also where the guest is just about to begin again.
+TEST_F(Computers, StandStillWhilePausedEvenWhenTheyReboot) {
+  Program p;
+  finish(p, 0x7777);
+  p.loop_forever();
+  use_kernel(p);
+  run_with(config_, [](Machine& machine) {
+    for (int times = 0; times < 200; times++) {
+      machine.pause();
+      const auto before = executed(machine);
+      for (int looks = 0; looks < 5; looks++) EXPECT_EQ(executed(machine), before);
+      machine.resume();
+      EXPECT_TRUE(eventually([&] { return executed(machine) > before; }));
+    }
+  });
+}
+
+TEST_F(Computers, ThatArePausedBeforeTheyRunWait) {
+  Program p;
+  p.loop_forever();
+  use_kernel(p);
+  auto machine = std::move(Machine::create(config_)).value();
+  machine->pause();
+  std::thread user([&] {
+    EXPECT_TRUE(eventually([&] { return machine->statistics().seconds > 0; }));
+    EXPECT_EQ(executed(*machine), 0u);
+    machine->resume();
+    EXPECT_TRUE(eventually([&] { return executed(*machine) > 0; }));
+    machine->power_off();
+  });
+  EXPECT_TRUE(machine->run());
+  user.join();
+}
+
 TEST_F(Computers, HaveADeviceTreeBeforeTheyRun) {
   Program p;
   p.loop_forever();

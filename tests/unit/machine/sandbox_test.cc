@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -69,7 +70,11 @@ class Forbidden : public testing::TestWithParam<Call> {};
 
 // Whoever breaks out of the guest must not reach anything outside, network or not.
 TEST_P(Forbidden, EndsTheProcess) {
-  SandboxOptions everything{.network = true, .io_uring = true, .threads = true, .socket_directory = testing::TempDir()};
+  SandboxOptions everything{.network = true,
+                            .io_uring = true,
+                            .threads = true,
+                            .control_socket = true,
+                            .socket_directory = testing::TempDir()};
   for (const auto& options : {SandboxOptions{}, everything})
     EXPECT_EQ(inside(options, [] { return GetParam().make(), confined; }), -SIGSYS);
   EXPECT_NE(outcome([] { return GetParam().make(), 0; }), -SIGSYS) << "it is the sandbox that forbids it";
@@ -407,6 +412,39 @@ TEST(Sandbox, AConsoleOnATerminalWorksInside) {
                      return confined;
                    }),
             confined);
+}
+
+// A machine that can be asked: who it is that asks, what it passes, and an answer; but no new sockets, and none to
+// others.
+TEST(Sandbox, AControlSocketIsServed) {
+  const auto path = testing::TempDir() + "control" + std::to_string(getpid());
+  const auto serve = [&](bool known) {
+    ::unlink(path.c_str());
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, sizeof address.sun_path - 1);
+    const FileDescriptor listener(::socket(AF_UNIX, SOCK_STREAM, 0)), client(::socket(AF_UNIX, SOCK_STREAM, 0));
+    REQUIRE(::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+    REQUIRE(::listen(listener.get(), 1) == 0);
+    REQUIRE(::connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+    REQUIRE(::write(client.get(), "?", 1) == 1);
+    if (auto entered = enter_sandbox({.control_socket = known}); !entered) return not_confined;
+    const FileDescriptor peer(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    ucred who{};
+    socklen_t length = sizeof who;
+    REQUIRE(::getsockopt(peer.get(), SOL_SOCKET, SO_PEERCRED, &who, &length) == 0 && who.pid == getpid());
+    char byte, control[64];
+    iovec piece{&byte, 1};
+    msghdr message{};
+    message.msg_iov = &piece, message.msg_iovlen = 1;
+    message.msg_control = control, message.msg_controllen = sizeof control;
+    REQUIRE(::recvmsg(peer.get(), &message, MSG_CMSG_CLOEXEC) == 1 && byte == '?');
+    REQUIRE(::send(peer.get(), "!", 1, MSG_NOSIGNAL) == 1);
+    return confined;
+  };
+  EXPECT_EQ(outcome([&] { return serve(true); }), confined);
+  EXPECT_EQ(outcome([&] { return serve(false); }), -SIGSYS);
+  ::unlink(path.c_str());
 }
 
 TEST(Sandbox, AbortIsStillAnAbort) {

@@ -1,0 +1,151 @@
+#include "api/hosted_machine.h"
+
+#include <csignal>
+
+#include "api/statistics_record.h"
+
+namespace doppel {
+
+using nlohmann::json;
+
+Result<std::unique_ptr<HostedMachine>> HostedMachine::create(const RuntimeFolder& folder, const MachineRecord& record,
+                                                             MachineConfig config, std::function<void()> running) {
+  auto entry = folder.claim(record);
+  if (!entry) return entry.failure();
+  auto hosted = std::unique_ptr<HostedMachine>(new HostedMachine(record, *std::move(entry)));
+  auto made = hosted->serve(config, std::move(running));
+  if (made) {
+    auto machine = Machine::create(config);
+    if (machine) {
+      hosted->machine_ = std::move(*machine);
+      if (hosted->console_)
+        hosted->console_->set_keyboard(
+            [m = hosted->machine_.get()](std::span<const std::byte> keys) { return m->type(keys); });
+      return hosted;
+    }
+    made = machine.failure();
+  }
+  hosted.reset();  // says that it is gone
+  static_cast<void>(folder.list());
+  return made.failure();
+}
+
+Result<void> HostedMachine::serve(MachineConfig& config, std::function<void()> running) {
+  auto listener = entry_.listen();
+  if (!listener) return listener.failure();
+  auto server = ControlServer::create(*std::move(listener));
+  if (!server) return server.failure();
+  server_ = std::move(*server);
+  std::signal(SIGPIPE, SIG_IGN);
+  if (record_.background)
+    if (auto kept = keep_console(config); !kept) return kept;
+  add_verbs();
+  config.hosting = {.serves_socket = true,
+                    .start_threads = [this] { server_->start(); },
+                    .running =
+                        [this, running = std::move(running)] {
+                          ran_ = true;
+                          std::lock_guard guard(server_->lock());
+                          if (status_.state == MachineState::starting) set_state(MachineState::running);
+                          if (running) running();
+                        }};
+  return {};
+}
+
+Result<void> HostedMachine::keep_console(MachineConfig& config) {
+  auto first = entry_.make_file(console_log_names[0]), second = entry_.make_file(console_log_names[1]);
+  for (const auto* file : {&first, &second})
+    if (!*file) return file->failure();
+  std::lock_guard guard(server_->lock());
+  auto signals = HostSignals::open(server_->loop(), false);
+  if (!signals) return signals.failure();
+  signals_ = *std::move(signals);
+  signals_->set_handler([this](int signal) {
+    if (HostSignals::ends_machine(signal)) machine_->power_off();
+  });
+  console_.emplace(server_->loop(), ConsoleLog(*std::move(first), *std::move(second)));
+  server_->set_closed([this](ControlConnection& connection) { console_->detach(connection); });
+  config.console_output = [this](std::span<const std::byte> text) { console_->output(text); };
+  return {};
+}
+
+void HostedMachine::add_verbs() {
+  add({"info", [this](ControlCall&) -> Result<json> {
+         return json{{"name", record_.name},
+                     {"what", printable_text(record_.what)},
+                     {"memory", record_.memory},
+                     {"cpus", record_.cpus},
+                     {"created", record_.created_ns},
+                     {"status", describe(status_)},
+                     {"background", record_.background}};
+       }});
+  add({"stats",
+       [this](ControlCall&) -> Result<json> { return json{{"statistics", statistics_json(machine_->statistics())}}; }});
+  add({"pause", [this](ControlCall&) { return pause(true); }});
+  add({"resume", [this](ControlCall&) { return pause(false); }});
+  add({"stop", [this](ControlCall& call) { return stop(call); }});
+  add({"resize", [this](ControlCall& call) { return resize(call.request); }});
+  add({"attach", [this](ControlCall& call) { return attach(call); }});
+}
+
+Result<json> HostedMachine::pause(bool wanted) {
+  wanted ? machine_->pause() : machine_->resume();
+  set_state(wanted ? MachineState::paused : MachineState::running);
+  return json::object();
+}
+
+/// The board has no power button yet: a guest that could be asked would be asked here, and the power go off when it has
+/// not ended in time.
+Result<json> HostedMachine::stop(ControlCall& call) {
+  call.then = [this, &connection = call.connection] {
+    machine_->power_off();
+    connection.finish();
+  };
+  return json::object();
+}
+
+Result<json> HostedMachine::resize(const ControlRequest& request) {
+  const auto columns = request.number("columns", 1, 0xffff), rows = request.number("rows", 1, 0xffff);
+  if (!columns) return columns.failure();
+  if (!rows) return rows.failure();
+  machine_->resize_console(std::uint16_t(*columns), std::uint16_t(*rows));
+  return json::object();
+}
+
+Result<json> HostedMachine::attach(ControlCall& call) {
+  if (!console_)
+    return error("the machine '{}' runs in the foreground: its console is where it was started", record_.name);
+  if (call.request.arguments.contains("columns"))
+    if (auto resized = resize(call.request); !resized) return resized;
+  call.then = [this, &connection = call.connection] { console_->attach(connection); };
+  return json::object();
+}
+
+void HostedMachine::set_state(MachineState state) {
+  status_.state = state;
+  entry_.set_status(status_);
+}
+
+Result<MachineOutcome> HostedMachine::run() {
+  auto outcome = machine_->run();
+  server_->stop();
+  std::lock_guard guard(server_->lock());
+  if (console_) console_->finish();
+  status_ = {.state = MachineState::exited, .exit_status = outcome ? outcome->status : 2};
+  return outcome;
+}
+
+HostedMachine::~HostedMachine() {
+  if (server_) server_->stop();
+  machine_.reset();
+  if (server_) {
+    std::lock_guard guard(server_->lock());
+    if (console_ && record_.remove) console_->clear_log();
+    signals_.reset();
+  }
+  status_.state = MachineState::exited;
+  status_.gone = !ran_;
+  entry_.set_status(status_);
+}
+
+}  // namespace doppel
