@@ -3,20 +3,26 @@
 #include <csignal>
 
 #include "api/statistics_record.h"
+#include "base/clock.h"
+#include "snapshot/machine_description.h"
 
 namespace doppel {
 
 using nlohmann::json;
 
 Result<std::unique_ptr<HostedMachine>> HostedMachine::create(const RuntimeFolder& folder, const MachineRecord& record,
-                                                             MachineConfig config, std::function<void()> running) {
+                                                             MachineConfig config, std::function<void()> running,
+                                                             const MachineImage* image) {
   auto entry = folder.claim(record);
   if (!entry) return entry.failure();
   auto hosted = std::unique_ptr<HostedMachine>(new HostedMachine(record, *std::move(entry)));
+  config.identity = record.name;
+  hosted->description_ = describe_machine(config);
   auto made = hosted->serve(config, std::move(running));
   if (made) {
-    auto machine = Machine::create(config);
+    auto machine = image ? Machine::create(config, *image) : Machine::create(config);
     if (machine) {
+      if (image) (*machine)->become(record.name);
       hosted->machine_ = std::move(*machine);
       if (hosted->console_)
         hosted->console_->set_keyboard(
@@ -41,7 +47,11 @@ Result<void> HostedMachine::serve(MachineConfig& config, std::function<void()> r
     if (auto kept = keep_console(config); !kept) return kept;
   add_verbs();
   config.hosting = {.serves_socket = true,
-                    .start_threads = [this] { server_->start(); },
+                    .start_threads =
+                        [this] {
+                          server_->start();
+                          sender_.start();
+                        },
                     .running =
                         [this, running = std::move(running)] {
                           ran_ = true;
@@ -83,6 +93,7 @@ void HostedMachine::add_verbs() {
        [this](ControlCall&) -> Result<json> { return json{{"statistics", statistics_json(machine_->statistics())}}; }});
   add({"pause", [this](ControlCall&) { return pause(true); }});
   add({"resume", [this](ControlCall&) { return pause(false); }});
+  add({"capture", [this](ControlCall& call) { return capture(call.request); }});
   add({"stop", [this](ControlCall& call) { return stop(call); }});
   add({"resize", [this](ControlCall& call) { return resize(call.request); }});
   add({"attach", [this](ControlCall& call) { return attach(call); }});
@@ -92,6 +103,23 @@ Result<json> HostedMachine::pause(bool wanted) {
   wanted ? machine_->pause() : machine_->resume();
   set_state(wanted ? MachineState::paused : MachineState::running);
   return json::object();
+}
+
+/// Into the memory file that came with the request: whoever asked maps it, and finds the pages in it as they come.
+Result<json> HostedMachine::capture(ControlRequest& request) {
+  if (request.descriptors.size() != 1)
+    return error("a machine is captured into one file, which comes with the request");
+  const auto begin = monotonic_ns();
+  machine_->pause();
+  const auto hot = machine_->hot_pages();
+  auto image = machine_->capture();
+  if (status_.state == MachineState::running) machine_->resume();
+  const auto paused = monotonic_ns() - begin;
+  if (!image) return image.failure();
+  auto writer = TransferWriter::begin(request.descriptors[0], *std::move(image), description_, hot);
+  if (!writer) return writer.failure();
+  sender_.send(*std::move(writer));
+  return json{{"paused", paused}};
 }
 
 /// The board has no power button yet: a guest that could be asked would be asked here, and the power go off when it has

@@ -6,6 +6,7 @@
 
 #include "api/background_console.h"
 #include "api/control_server.h"
+#include "api/image_sender.h"
 #include "api/runtime_folder.h"
 #include "machine/host_signals.h"
 #include "machine/machine.h"
@@ -17,9 +18,11 @@ class HostedMachine {
  public:
   /// With MachineRecord::background the console is kept here (see BackgroundConsole), and SIGTERM, SIGINT and SIGHUP
   /// end the machine as if the power went off; else the console is where `config` says. `running` is called when
-  /// nothing can fail any more. A machine that cannot be made leaves no name behind.
+  /// nothing can fail any more. A machine that cannot be made leaves no name behind. With an image it is a copy of what
+  /// was captured, which hears that it is another machine, of this name.
   static Result<std::unique_ptr<HostedMachine>> create(const RuntimeFolder& folder, const MachineRecord& record,
-                                                       MachineConfig config, std::function<void()> running = {});
+                                                       MachineConfig config, std::function<void()> running = {},
+                                                       const MachineImage* image = nullptr);
   HostedMachine(const HostedMachine&) = delete;
   /// Takes the machine down and says how it ended.
   ~HostedMachine();
@@ -38,6 +41,7 @@ class HostedMachine {
   void add_verbs();
   Result<nlohmann::json> pause(bool wanted);
   Result<nlohmann::json> stop(ControlCall& call);
+  Result<nlohmann::json> capture(ControlRequest& request);
   Result<nlohmann::json> resize(const ControlRequest& request);
   Result<nlohmann::json> attach(ControlCall& call);
   void set_state(MachineState state);
@@ -48,6 +52,8 @@ class HostedMachine {
   std::optional<BackgroundConsole> console_;
   std::unique_ptr<HostSignals> signals_;
   std::unique_ptr<Machine> machine_;
+  std::string description_;
+  ImageSender sender_;
   MachineStatus status_;  // under the server's lock
   bool ran_ = false;
 };

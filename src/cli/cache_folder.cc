@@ -11,4 +11,12 @@ Result<std::filesystem::path> cache_folder() {
   return error("it is not known where your cache folder is: set HOME or XDG_CACHE_HOME");
 }
 
+void use_code_cache(MachineConfig& config) {
+  const auto cache = cache_folder();
+  if (!cache) return;
+  std::error_code ignored;
+  std::filesystem::create_directories(*cache, ignored);
+  config.code_store.folder = *cache / "code";
+}
+
 }  // namespace doppel

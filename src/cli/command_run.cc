@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <optional>
+#include <thread>
 #include <vector>
 
 #include "api/hosted_machine.h"
@@ -15,6 +17,7 @@
 #include "cli/detached_process.h"
 #include "cli/image_store.h"
 #include "cli/named_machines.h"
+#include "cli/snapshot_folder.h"
 #include "cli/statistics_text.h"
 #include "machine/machine.h"
 
@@ -26,7 +29,8 @@ struct RunOptions {
                      clock = "host", code_cache, code_cache_size = "256M";
   std::vector<std::string> disks, ports, dumps;
   bool snapshot = false, no_sandbox = false, statistics = false;
-  std::string name;
+  std::string name, from;
+  std::optional<SavedMachine> saved;  // --from
   bool detach = false, remove = false, console_given = false;
   bool bare = false;  // a kernel or firmware in the place of an image
   MachineConfig config;
@@ -64,11 +68,7 @@ Result<void> apply_code_cache(RunOptions& o) {
   if (o.code_cache == "none" || o.engine == "interpreter" || !c.dump_dtb.empty()) return {};
   c.code_store.must = !o.code_cache.empty();
   c.code_store.folder = o.code_cache;
-  const auto cache = cache_folder();
-  if (c.code_store.must || !cache) return {};
-  std::error_code ignored;  // if it cannot be made, opening the folder in it will say so
-  std::filesystem::create_directories(*cache, ignored);
-  c.code_store.folder = *cache / "code";
+  if (!c.code_store.must) use_code_cache(c);
   return {};
 }
 
@@ -81,6 +81,28 @@ Result<void> apply_name(RunOptions& o) {
   if (!o.name.empty() && !sound_machine_name(o.name))
     return error("'{}' is no name for a machine: use letters, digits, '.', '_' and '-'", printable_text(o.name));
   return {};
+}
+
+/// The machine is the snapshot's; what belongs to this run stays.
+Result<void> apply_snapshot(RunOptions& o) {
+  auto saved = load_snapshot(o.from);
+  if (!saved) return saved.failure();
+  o.saved = *std::move(saved);
+  auto config = o.saved->config;
+  const auto& run = o.config;
+  config.console = run.console, config.ports = run.ports, config.engine = run.engine, config.sandbox = run.sandbox;
+  config.code_cache = run.code_cache, config.code_store = run.code_store, config.reports = run.reports;
+  if (!config.ports.empty() && config.network != NetworkKind::user)
+    return error("--publish needs the host's network, and the machine of the snapshot '{}' has another", o.from);
+  o.config = std::move(config);
+  return {};
+}
+
+/// Brings the pages that were hot from the snapshot while the machine is made and begins. Its thread comes before the
+/// sandbox.
+std::jthread prefetch(const RunOptions& o) {
+  if (!o.saved) return {};
+  return std::jthread([snapshot = o.saved->snapshot](const std::stop_token& stop) { snapshot->prefetch(stop); });
 }
 
 Result<void> apply(RunOptions& o) {
@@ -117,6 +139,10 @@ Result<void> apply(RunOptions& o) {
     if (!disk) return disk.failure();
     c.disks.push_back(*disk);
   }
+  if (!o.from.empty()) {
+    if (auto found = apply_snapshot(o); !found) return found;
+    return apply_name(o);
+  }
   o.bare = !c.kernel.empty() || !c.firmware.empty();
   if (!o.image.empty() && o.bare)
     return error("an image brings its own kernel: give either an image or --kernel and --firmware");
@@ -140,7 +166,8 @@ MachineRecord record_of(const RunOptions& o) {
   const auto& c = o.config;
   return {.name = o.name,
           .created_ns = wall_clock_ns(),
-          .what = !o.image.empty()    ? o.image
+          .what = !o.from.empty()     ? "snapshot " + o.from
+                  : !o.image.empty()  ? o.image
                   : !o.bare           ? std::string(default_image)
                   : !c.kernel.empty() ? c.kernel
                                       : c.firmware,
@@ -153,7 +180,9 @@ MachineRecord record_of(const RunOptions& o) {
 Result<int> run_named(const RunOptions& options, const std::function<void()>& running) {
   const auto folder = RuntimeFolder::open();
   if (!folder) return folder.failure();
-  auto hosted = HostedMachine::create(*folder, record_of(options), options.config, running);
+  const auto hot = prefetch(options);
+  auto hosted = HostedMachine::create(*folder, record_of(options), options.config, running,
+                                      options.saved ? &options.saved->image : nullptr);
   if (!hosted) return hosted.failure();
   const auto outcome = (*hosted)->run();
   if (!outcome) return outcome.failure();
@@ -179,8 +208,11 @@ int run(RunOptions& options) {
     const auto status = run_named(options, {});
     return status ? *status : complain(status.message());
   }
-  auto machine = Machine::create(options.config);
+  const auto hot = prefetch(options);
+  auto machine =
+      options.saved ? Machine::create(options.config, options.saved->image) : Machine::create(options.config);
   if (!machine) return complain(machine.message());
+  if (options.saved) (*machine)->become(options.config.identity);
   if (!options.config.dump_dtb.empty()) return dump_device_tree(**machine, options.config.dump_dtb);
   const auto outcome = (*machine)->run();
   if (!outcome) return complain(outcome.message());
@@ -198,6 +230,9 @@ void add_run(CLI::App& program, Action& action) {
   verb->add_option(
       "IMAGE", o.image,
       "An image by name (see doppel image ls); without one and without --kernel it is debian, made on first use");
+  auto* from =
+      verb->add_option("--from", o.from, "Run on from a snapshot (see doppel snapshot ls): the machine that it is of")
+          ->type_name("SNAPSHOT");
   verb->add_option("--kernel", c.kernel, "A kernel: RISC-V Image, also packed by gzip, zstd or as EFI program, or ELF")
       ->type_name("FILE");
   verb->add_option("--initrd", c.initrd, "Its initial RAM disk")->type_name("FILE");
@@ -280,6 +315,9 @@ void add_run(CLI::App& program, Action& action) {
       "On a terminal: Ctrl-A X leaves, Ctrl-A H shows help, Ctrl-A Ctrl-A types Ctrl-A.\n"
       "The exit status is 0 when the guest powers off, its own code when a test program ends with one, and 2 for what "
       "cannot be done.");
+  for (const char* fixed : {"IMAGE", "--kernel", "--initrd", "--append", "--firmware", "--dtb", "--disk", "--snapshot",
+                            "--memory", "--cpus", "--mmu", "--net", "--mac", "--clock", "--dump-dtb", "--signature"})
+    from->excludes(verb->get_option(fixed));
   verb->callback([options, console, &action] {
     options->console_given = console->count() > 0;
     action = [options] { return run(*options); };

@@ -228,6 +228,7 @@ Result<void> Computer::make_harts() {
   }
   scheduler_ = std::make_unique<Scheduler>(harts_, *input_, std::move(hooks));
   hart_lock_.wait = [this](std::recursive_mutex& mutex) { scheduler_->lock(mutex); };
+  memory_->set_loss_observer([this](const std::string& sentence) { lose(sentence); });
   memory_->set_replacement_observer([this](std::uint64_t page) {
     if (memory_->readers(page) == 0) return;
     scheduler_->exclusive([&] {

@@ -42,6 +42,7 @@ class Computer final : public Machine,
   void pause_when(std::int64_t guest_ns, std::function<void()> then) override;
   Result<MachineImage> capture() override;
   Result<void> take_over(MachineImage image, std::int64_t elapsed_ns) override;
+  std::vector<std::uint32_t> hot_pages() override;
   std::int64_t sleeps_ns() override;
   void become(const std::string& identity) override;
   void set_mac(const MacAddress& mac) override;
@@ -84,7 +85,10 @@ class Computer final : public Machine,
   bool await_end();
   Result<int> serve_ends();
   Result<void> write_signature();
-  void print_to_console(std::span<const std::byte> text) { console_->write(text); }
+  void print_to_console(std::span<const std::byte> text) {
+    if (!lost_) console_->write(text);
+  }
+  void lose(const std::string& sentence);
   void poll_htif();
   void tell_idle();
 
@@ -159,7 +163,7 @@ class Computer final : public Machine,
   std::vector<std::unique_ptr<VirtioMmio>> virtio_;
   VirtioConsole* virtio_console_ = nullptr;
   std::vector<VirtioBlock*> blocks_;
-  VirtioNet* card_ = nullptr;     // null: no network
+  VirtioNet* card_ = nullptr;  // null: no network
   struct DiskParts {
     AsyncDisk* requests;  // the device's
     LayeredDisk* content;
@@ -187,8 +191,10 @@ class Computer final : public Machine,
   std::mutex end_lock_;
   std::condition_variable ended_;
   std::optional<End> end_;
-  bool paused_ = false;       // under end_lock_, as what follows
-  bool powered_off_ = false;  // by the machine's owner
+  std::string loss_;                // why memory could not be had
+  std::atomic<bool> lost_ = false;  // from then on nothing of the guest gets out
+  bool paused_ = false;             // under end_lock_, as what follows
+  bool powered_off_ = false;        // by the machine's owner
   std::atomic<std::int64_t> started_ns_ = 0, ran_ns_ = 0;
 };
 

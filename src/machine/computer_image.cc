@@ -223,6 +223,16 @@ void Computer::tell_identity() {
   virtio_console_->input(identity_port, std::as_bytes(std::span(line)));
 }
 
+std::vector<std::uint32_t> Computer::hot_pages() {
+  std::vector<std::uint64_t> addresses;
+  for (const auto& hart : harts_) hart->add_known_pages(addresses);
+  std::ranges::sort(addresses);
+  addresses.erase(std::unique(addresses.begin(), addresses.end()), addresses.end());
+  std::vector<std::uint32_t> pages;
+  for (const auto address : addresses) pages.push_back(std::uint32_t((address - memory_->base()) >> page_shift));
+  return pages;
+}
+
 std::int64_t Computer::sleeps_ns() {
   const auto deadline = scheduler_->next_deadline_ns();
   return deadline == INT64_MAX ? deadline : std::max<std::int64_t>(0, deadline - input_->now_ns());

@@ -139,7 +139,18 @@ void Computer::finish(End end) {
   }
   scheduler_->halt();
   ended_.notify_all();
-  if (first && config_.ended && end.kind == End::Kind::off) config_.ended(end.status);
+  if (first && config_.ended && end.kind == End::Kind::off)
+    config_.ended(lost_ ? Result<int>(Error{loss_}) : Result<int>(end.status));
+}
+
+/// A page that the guest wanted cannot be had: it must not go on, and nothing that it does until it has stopped counts.
+void Computer::lose(const std::string& sentence) {
+  {
+    std::lock_guard guard(end_lock_);
+    loss_ = sentence;
+    lost_ = true;
+  }
+  finish({End::Kind::off, 2});
 }
 
 void Computer::power_off() {
@@ -180,6 +191,7 @@ Result<int> Computer::serve_ends() {
     config_.ended(again.failure());
   }
   std::lock_guard guard(end_lock_);
+  if (lost_) return Error{loss_};
   return end_ ? end_->status : 0;
 }
 

@@ -118,6 +118,9 @@ class Machine {
   /// The machine as it is, to go on from in others like it; while it is paused. Waits for what its disks are at. What
   /// was in the files of its disks is from now on only read, and what the guest writes goes to layers over it.
   virtual Result<MachineImage> capture() = 0;
+  /// The pages of memory, by their numbers, that the harts used last: who goes on from an image wants them first. While
+  /// it is paused, and before it is captured.
+  virtual std::vector<std::uint32_t> hot_pages() = 0;
   /// Becomes what was captured from a machine with the same configuration; before run(), or paused. For its guest
   /// `elapsed_ns` nanoseconds have passed since. Hostile bytes are an error: the machine cannot be run then.
   virtual Result<void> take_over(MachineImage image, std::int64_t elapsed_ns = 0) = 0;

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "base/archive.h"
@@ -111,37 +112,56 @@ Result<FileDescriptor> make_transfer_file() {
   return file;
 }
 
+namespace {
+
+/// The blocks that a disk has over its image.
+Result<std::vector<std::uint32_t>> blocks_of(const DiskImage& disk) {
+  std::vector<std::uint32_t> blocks;
+  auto seen = disk.for_each_block([&](std::uint64_t block, std::span<const std::byte>) -> Result<void> {
+    blocks.push_back(std::uint32_t(block));
+    return {};
+  });
+  if (!seen) return seen.failure();
+  return blocks;
+}
+
+}  // namespace
+
 Result<std::unique_ptr<TransferWriter>> TransferWriter::begin(const FileDescriptor& file, MachineImage image,
-                                                              std::string_view description) {
+                                                              std::string_view description,
+                                                              std::span<const std::uint32_t> hot) {
   Writer record;
   record.blob(std::as_bytes(std::span(description)));
   record.blob(image.state);
-  std::vector<Space> spaces;
-  std::uint64_t pages = 0;
+  record.blob(std::as_bytes(hot));
+  std::uint64_t count = 0;
   const auto add = [&](std::string_view name, std::uint64_t base, std::uint64_t bytes,
-                       std::vector<std::uint32_t> numbers) {
+                       std::span<const std::uint32_t> numbers) {
     record.blob(std::as_bytes(std::span(name)));
     record.put(base), record.put(bytes);
-    record.blob(std::as_bytes(std::span(numbers)));
-    spaces.push_back({std::move(numbers), pages});
-    pages += spaces.back().pages.size();
+    record.blob(std::as_bytes(numbers));
+    count += numbers.size();
   };
-  add("memory", image.memory.base, image.memory.size, image.memory.held());
-  Head head;
-  head.record_at = sizeof head, head.record_bytes = record.data().size();
-  head.pages_at = whole_pages(head.record_at + head.record_bytes);
-  const auto bytes = head.pages_at + pages * page_size;
-  const auto mapped = ::ftruncate(file.get(), off_t(bytes)) == 0
-                          ? ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0)
-                          : MAP_FAILED;
+  auto pages = image.memory.held();
+  add("memory", image.memory.base, image.memory.size, pages);
+  for (std::size_t n = 0; n < image.disks.size(); n++) {
+    const auto blocks = blocks_of(image.disks[n]);
+    if (!blocks) return blocks.failure();
+    add(disk_space_name(n), 0, image.disks[n].size(), *blocks);
+  }
+  const std::uint64_t record_at = sizeof(Head), pages_at = whole_pages(record_at + record.data().size());
+  const auto bytes = pages_at + count * page_size;
+  auto* const mapped = ::ftruncate(file.get(), off_t(bytes)) == 0
+                           ? ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0)
+                           : MAP_FAILED;
   if (mapped == MAP_FAILED) return error("cannot make room for a copy of the machine: {}", std::strerror(errno));
   auto writer =
       std::unique_ptr<TransferWriter>(new TransferWriter(std::move(image), static_cast<std::byte*>(mapped), bytes));
-  std::memcpy(writer->data_ + head.record_at, record.data().data(), record.data().size());
-  auto* const there = new (writer->data_) Head;
-  there->record_at = head.record_at, there->record_bytes = head.record_bytes, there->pages_at = head.pages_at;
-  writer->pages_at_ = head.pages_at;
-  writer->spaces_ = std::move(spaces);
+  std::ranges::copy(record.data(), writer->data_ + record_at);
+  auto& head = *new (writer->data_) Head;
+  head.record_at = record_at, head.record_bytes = record.data().size(), head.pages_at = pages_at;
+  writer->pages_at_ = pages_at;
+  writer->pages_ = std::move(pages);
   return writer;
 }
 
@@ -150,18 +170,64 @@ TransferWriter::~TransferWriter() {
   ::munmap(data_, bytes_);
 }
 
-void TransferWriter::put(const std::byte* page) {
-  std::memcpy(data_ + pages_at_ + written_ * page_size, page, page_size);
+/// False where there is no room: more than begin() saw.
+bool TransferWriter::put(const std::byte* page) {
+  const auto at = pages_at_ + written_ * page_size;
+  if (at >= bytes_) return false;
+  std::memcpy(data_ + at, page, page_size);
   reinterpret_cast<Head*>(data_)->written.store(++written_, std::memory_order_release);
+  return true;
 }
 
 void TransferWriter::write_pages() {
-  for (const auto page : spaces_[0].pages) {
-    const auto* bytes = image_.memory.page(page);
-    if (bytes == lost_page) return;
-    put(bytes);
+  for (const auto page : pages_)
+    if (const auto* bytes = image_.memory.page(page); bytes == lost_page || !put(bytes)) return;
+  std::vector<std::byte> block(page_size);
+  for (const auto& disk : image_.disks) {
+    const auto done = disk.for_each_block([&](std::uint64_t, std::span<const std::byte> bytes) -> Result<void> {
+      std::ranges::fill(block, std::byte{});
+      std::ranges::copy(bytes, block.begin());
+      if (put(block.data())) return {};
+      return error("a frozen disk has changed");
+    });
+    if (!done) return;
   }
 }
+
+namespace {
+
+std::vector<std::uint32_t> get_numbers(Reader& in) {
+  const auto raw = in.blob(most_record);
+  std::vector<std::uint32_t> numbers(raw.size() / sizeof(std::uint32_t));
+  std::memcpy(numbers.data(), raw.data(), numbers.size() * sizeof(std::uint32_t));
+  return numbers;
+}
+
+std::string get_text(Reader& in, std::size_t limit) {
+  const auto letters = in.blob(limit);
+  return {reinterpret_cast<const char*>(letters.data()), letters.size()};
+}
+
+/// The next space of the record, whose pages begin with that ordinal, which moves on; null where it makes no sense.
+std::optional<KeptSpace> get_space(Reader& in, const std::shared_ptr<Mapping>& file, std::uint64_t pages_at,
+                                   std::uint64_t& ordinal) {
+  KeptSpace space;
+  space.name = get_text(in, longest_name);
+  space.base = in.get<std::uint64_t>(), space.bytes = in.get<std::uint64_t>();
+  auto numbers = get_numbers(in);
+  const auto pages = whole_pages(std::min(space.bytes, most_bytes)) / page_size, count = std::uint64_t(numbers.size());
+  const bool sound = in.ok() && space.bytes <= most_bytes &&
+                     std::ranges::adjacent_find(numbers, std::greater_equal<>()) == numbers.end() &&
+                     (numbers.empty() || numbers.back() < pages) &&
+                     ordinal + count <= (file->bytes() - pages_at) / page_size;
+  if (!sound) return {};
+  space.source = std::make_shared<MappedPages>(file, file->data() + pages_at + ordinal * page_size, ordinal, pages,
+                                               std::move(numbers));
+  ordinal += count;
+  return space;
+}
+
+}  // namespace
 
 Result<ReceivedImage> receive_transfer(const FileDescriptor& file) {
   struct stat status{};
@@ -172,40 +238,22 @@ Result<ReceivedImage> receive_transfer(const FileDescriptor& file) {
   if (bytes < sizeof(Head) || bytes > most_bytes) return unsound();
   auto mapping = Mapping::create(file.get(), bytes, PROT_READ);
   if (!mapping) return error("cannot map the copy of the machine: {}", std::strerror(errno));
-  const auto &there = mapping->head();
-  const auto record_at = there.record_at, record_bytes = there.record_bytes, pages_at = there.pages_at;
-  if (there.magic != Head::right || record_at > bytes || record_bytes > std::min(most_record, bytes - record_at) ||
+  const auto& head = mapping->head();
+  const auto record_at = head.record_at, record_bytes = head.record_bytes, pages_at = head.pages_at;
+  if (head.magic != Head::right || record_at > bytes || record_bytes > std::min(most_record, bytes - record_at) ||
       pages_at > bytes || pages_at % page_size != 0)
     return unsound();
   // A copy: the sender could change it meanwhile.
   const std::vector<std::byte> record(mapping->data() + record_at, mapping->data() + record_at + record_bytes);
   Reader in(record);
   ReceivedImage image;
-  const auto text = [&](std::size_t limit) {
-    const auto letters = in.blob(limit);
-    return std::string(reinterpret_cast<const char*>(letters.data()), letters.size());
-  };
-  image.description = text(longest_text);
+  image.description = get_text(in, longest_text);
   image.state = in.blob(most_record);
-  std::uint64_t ordinal = 0;
-  while (in.ok() && in.left() > 0) {
-    ReceivedImage::Space space;
-    space.name = text(longest_name);
-    space.base = in.get<std::uint64_t>(), space.bytes = in.get<std::uint64_t>();
-    const auto raw = in.blob(most_record);
-    std::vector<std::uint32_t> numbers(raw.size() / sizeof(std::uint32_t));
-    std::memcpy(numbers.data(), raw.data(), numbers.size() * sizeof(std::uint32_t));
-    const auto pages = whole_pages(std::min(space.bytes, most_bytes)) / page_size;
-    const bool sound = in.ok() && image.spaces.size() < most_spaces && space.bytes <= most_bytes &&
-                       std::ranges::adjacent_find(numbers, std::greater_equal<>()) == numbers.end() &&
-                       (numbers.empty() || numbers.back() < pages) &&
-                       ordinal + numbers.size() <= (bytes - pages_at) / page_size;
-    if (!sound) return unsound();
-    const auto count = numbers.size();
-    space.source = std::make_shared<MappedPages>(mapping, mapping->data() + pages_at + ordinal * page_size, ordinal,
-                                                 pages, std::move(numbers));
-    ordinal += count;
-    image.spaces.push_back(std::move(space));
+  image.hot = get_numbers(in);
+  for (std::uint64_t ordinal = 0; in.ok() && in.left() > 0;) {
+    auto space = get_space(in, mapping, pages_at, ordinal);
+    if (!space || image.spaces.size() == most_spaces) return unsound();
+    image.spaces.push_back(*std::move(space));
   }
   if (!in.ok()) return unsound();
   return image;

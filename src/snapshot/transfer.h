@@ -3,6 +3,7 @@
 // once. They begin before the last page is in it.
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,7 +11,7 @@
 #include "base/file_descriptor.h"
 #include "base/result.h"
 #include "machine/image.h"
-#include "memory/page_source.h"
+#include "snapshot/assemble.h"
 
 namespace doppel {
 
@@ -21,8 +22,10 @@ Result<FileDescriptor> make_transfer_file();
 class TransferWriter {
  public:
   /// Writes all but the pages. `description` is not looked into.
+  /// `hot` are pages of the memory that will be wanted first.
   static Result<std::unique_ptr<TransferWriter>> begin(const FileDescriptor& file, MachineImage image,
-                                                       std::string_view description);
+                                                       std::string_view description,
+                                                       std::span<const std::uint32_t> hot = {});
   ~TransferWriter();
   TransferWriter(const TransferWriter&) = delete;
   /// Writes the pages, which takes its time. Whoever maps the file sees each when it is there, or that there will be no
@@ -30,30 +33,22 @@ class TransferWriter {
   void write_pages();
 
  private:
-  struct Space {
-    std::vector<std::uint32_t> pages;
-    std::uint64_t first = 0;  // ordinal of its first page
-  };
   TransferWriter(MachineImage image, std::byte* data, std::uint64_t bytes)
       : image_(std::move(image)), data_(data), bytes_(bytes) {}
-  void put(const std::byte* page);
+  bool put(const std::byte* page);
 
   MachineImage image_;
   std::byte* data_;
   std::uint64_t bytes_, pages_at_ = 0, written_ = 0;
-  std::vector<Space> spaces_;
+  std::vector<std::uint32_t> pages_;  // of the memory
 };
 
 /// The receiving side.
 struct ReceivedImage {
-  struct Space {
-    std::string name;  // "memory", "disk 0" …
-    std::uint64_t base = 0, bytes = 0;
-    std::shared_ptr<PageSource> source;  // waits for a page that is not there yet; keeps the file mapped
-  };
   std::string description;
   std::vector<std::byte> state;
-  std::vector<Space> spaces;
+  std::vector<std::uint32_t> hot;  // pages of the memory
+  std::vector<KeptSpace> spaces;   // their sources wait for pages that are not there yet, and keep the file mapped
 };
 
 /// Reads what TransferWriter::begin() wrote; the sender may be hostile, and is waited for so many seconds at most where

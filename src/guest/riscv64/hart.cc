@@ -110,6 +110,14 @@ void Hart::forget_pages() {
   lookups_.clear();
 }
 
+void Hart::add_known_pages(std::vector<std::uint64_t>& pages) {
+  views_.for_each([&](auto& view) {
+    view.tlb.filled.for_each([&](std::size_t n) {
+      if (Tlb::page(view.tlb.entry[n]) != Tlb::none) pages.push_back(view.tlb.physical[n] & ~page_mask);
+    });
+  });
+}
+
 void Hart::forget_page(std::uint64_t physical_page) {
   tlb_changes_++;
   if (lookups_.forget(physical_page)) return;

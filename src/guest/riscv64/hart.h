@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "base/archive.h"
 #include "base/result.h"
@@ -155,6 +156,8 @@ class Hart {
   void forbid_stores(std::uint64_t physical_page);
   /// All of memory is shared from now on: forgets where it is. Likewise.
   void forget_pages();
+  /// Adds the guest-physical pages that the hart knows where they are, some twice. Likewise.
+  void add_known_pages(std::vector<std::uint64_t>& pages);
   /// A copy has taken the page's place. Likewise.
   void forget_page(std::uint64_t physical_page);
 
@@ -355,7 +358,7 @@ class Hart {
   }
   bool leave(const Op& op, bool behind);
   std::byte* own_page(std::uint64_t physical);
-  PageLookups lookups_;  // of pages that are shared
+  PageLookups lookups_;       // of pages that are shared
   bool left_behind_ = false;  // that is why an instruction ended its block
   bool store_across(const Op& op, std::uint64_t address, unsigned size, std::uint64_t value);
   void store_part(std::uint64_t physical, const void* bytes, unsigned size);
