@@ -47,7 +47,8 @@ Result<void> save(const SnapshotOptions& o) {
   std::int64_t paused = 0;
   const auto received = capture_machine(*machine, paused);
   if (!received) return received.failure();
-  SnapshotContent content{.description = received->description, .state = received->state};
+  SnapshotContent content;
+  content.description = received->description, content.state = received->state;
   for (const auto& space : received->spaces) content.spaces.push_back(content_of(space, received->hot));
   const auto summary = store->save(o.name, content, o.replace);
   if (!summary) return summary.failure();
