@@ -42,6 +42,7 @@ struct Million {
     for (unsigned n = 0; n < workers; n++)
       threads.emplace_back([&] {
         const auto worker = expect(Worker::create(config, *base));
+        worker->start();
         for (std::size_t i; (i = next++) < count;)
           if (!one(*worker, i)) wrong++;
       });

@@ -19,6 +19,7 @@ void add_image(CLI::App& program, Action& action);
 void add_disk(CLI::App& program, Action& action);
 void add_snapshot(CLI::App& program, Action& action);
 void add_fork(CLI::App& program, Action& action);
+void add_fleet(CLI::App& program, Action& action);
 void add_ls(CLI::App& program, Action& action);
 void add_attach(CLI::App& program, Action& action);
 void add_logs(CLI::App& program, Action& action);

@@ -65,7 +65,7 @@ int main(int argc, char** argv) {
   for (const auto add :
        {doppel::add_run, doppel::add_ls, doppel::add_attach, doppel::add_logs, doppel::add_stats, doppel::add_stop,
         doppel::add_kill, doppel::add_pause, doppel::add_resume, doppel::add_rm, doppel::add_snapshot, doppel::add_fork,
-        doppel::add_image, doppel::add_disk, doppel::add_version})
+        doppel::add_fleet, doppel::add_image, doppel::add_disk, doppel::add_version})
     add(program, action);
   program.footer("Start with: doppel run        (boots Debian 13 to a shell; Ctrl-A X leaves)");
   try {

@@ -3,17 +3,16 @@
 #include <algorithm>
 
 #include "base/clock.h"
+#include "snapshot/fleet.h"
 
 namespace doppel {
 
 Result<std::unique_ptr<TimeSharing>> TimeSharing::create(const MachineConfig& config, const MachineImage& image,
                                                          unsigned workers, Printed printed) {
   auto made = std::unique_ptr<TimeSharing>(new TimeSharing(std::move(printed)));
-  for (unsigned n = 0; n < workers; n++) {
-    auto worker = Worker::create(config, image);
-    if (!worker) return worker.failure();
-    made->workers_.push_back(*std::move(worker));
-  }
+  auto all = make_workers(config, image, workers);
+  if (!all) return all.failure();
+  made->workers_ = *std::move(all);
   for (auto& worker : made->workers_) made->threads_.emplace_back([m = made.get(), &worker] { m->work(*worker); });
   return made;
 }

@@ -16,12 +16,23 @@ Result<std::unique_ptr<Worker>> Worker::create(MachineConfig config, const Machi
     w.waits_ = true;
     w.changed_.notify_all();
   };
+  config.hosting.running = [&w] {
+    std::lock_guard guard(w.lock_);
+    w.runs_ = true;
+    w.changed_.notify_all();
+  };
+  config.sandbox = false;  // that is for all of the process's workers together
   auto machine = Machine::create(config, image);
   if (!machine) return machine.failure();
   w.machine_ = *std::move(machine);
   w.machine_->pause();
-  w.runner_ = std::thread([&w] { static_cast<void>(w.machine_->run()); });
   return worker;
+}
+
+void Worker::start() {
+  runner_ = std::thread([this] { static_cast<void>(machine_->run()); });
+  std::unique_lock guard(lock_);
+  changed_.wait(guard, [&] { return runs_; });
 }
 
 Worker::~Worker() {
@@ -42,6 +53,7 @@ Result<void> Worker::take_over(MachineImage image, const std::optional<std::stri
 void Worker::print(std::span<const std::byte> text) {
   std::lock_guard guard(lock_);
   printed_.append(reinterpret_cast<const char*>(text.data()), text.size());
+  if (printed_.size() > 2 * most_printed) printed_.erase(0, printed_.size() - most_printed);
   if (!enough_ || satisfied_ || !(*enough_)(printed_)) return;
   satisfied_ = true;
   machine_->pause_soon();

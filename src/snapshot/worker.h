@@ -18,9 +18,13 @@ namespace doppel {
 /// worker, one at a time; between two calls of converse() the one that it has stands still. For one thread.
 class Worker {
  public:
+  static constexpr std::size_t most_printed = 1 << 20;  // bytes of what a guest prints that are kept: the last
+
   /// A worker for images like this one, which was captured of a machine with this configuration. The console and what
-  /// happens at the guest's end are the worker's.
+  /// happens at the guest's end are the worker's. It opens all files that it will need.
   static Result<std::unique_ptr<Worker>> create(MachineConfig config, const MachineImage& image);
+  /// Starts its threads; comes back when there will be no more of them. Once, before everything else.
+  void start();
   ~Worker();
   Worker(const Worker&) = delete;
 
@@ -55,7 +59,7 @@ class Worker {
   std::condition_variable changed_;
   std::string printed_;
   const std::function<bool(std::string_view)>* enough_ = nullptr;  // while a conversation goes on
-  bool satisfied_ = false, waits_ = false;
+  bool runs_ = false, satisfied_ = false, waits_ = false;
   std::optional<Result<int>> status_;
 };
 

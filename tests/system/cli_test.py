@@ -54,8 +54,8 @@ class Cli(unittest.TestCase):
 class Words(Cli):
     def test_help(self):
         for arguments in (["--help"], ["run", "--help"], ["image", "--help"], ["image", "convert", "--help"],
-                          ["disk", "commit", "--help"]):
-                          *([verb, "--help"] for verb in "ls attach logs stats pause resume stop kill rm".split())):
+                          ["disk", "commit", "--help"],
+                          *([verb, "--help"] for verb in "ls attach logs stats pause resume stop kill rm snapshot fork fleet".split())):
             result = self.doppel(*arguments)
             self.assertEqual((result.returncode, result.stderr), (0, b""))
             self.assertGreater(len(result.stdout), 200)

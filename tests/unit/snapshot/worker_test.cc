@@ -20,7 +20,9 @@ class Workers : public CountingGuest {
   std::unique_ptr<Worker> make() {
     auto worker = Worker::create(config_, *base_);
     EXPECT_TRUE(worker) << worker.message();
-    return worker ? *std::move(worker) : nullptr;
+    if (!worker) return nullptr;
+    (*worker)->start();
+    return *std::move(worker);
   }
   static std::string answer(Worker& worker, const std::string& keys) {
     const auto letters = [](std::string_view printed) {
