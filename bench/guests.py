@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 
 TOP = pathlib.Path(__file__).resolve().parents[1]
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
@@ -48,6 +49,19 @@ def compile_program(output, *words):
     """One call of the compiler; its complaints are ours."""
     if subprocess.run([COMPILER, "-O2", "-Wall", "-Wextra", "-o", str(output), *map(str, words)]).returncode != 0:
         stop(f"{COMPILER} could not make {pathlib.Path(output).name}")
+
+
+def answering_initrd():
+    """An initrd whose first process is bench/million_guest.c."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = pathlib.Path(folder) / "answer"
+        machine_files.compile_bare(TOP / "bench/million_guest.c", program)
+        return initrd_with_init("million", program)
+
+
+def build(program):
+    subprocess.run(["ninja", "-C", TOP / "build", program], check=True, stdout=subprocess.DEVNULL)
+    return TOP / "build" / program
 
 
 def initrd_with_init(name, program):

@@ -41,6 +41,8 @@ class ControlConnection {
   void offer();
   /// Bytes of the client's that were not taken yet wait.
   bool waiting() const { return !input_.empty(); }
+  /// Expires with the connection.
+  std::weak_ptr<int> life() const { return alive_; }
   bool asked_already() const { return !asked_; }
   void close();
   /// Sends what waits, for so many milliseconds at most; for a process that is about to end.

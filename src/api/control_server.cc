@@ -69,14 +69,13 @@ void ControlServer::open(FileDescriptor socket) {
     connection.send(answer_line(error("the machine serves {} clients already", most_connections)));
     return connection.finish();
   }
-  hurry(&connection);
+  hurry(connection);
 }
 
-/// Who does not say in time what it wants goes. The next at the same address may go early, at worst.
-void ControlServer::hurry(const ControlConnection* connection) {
-  loop_->at(monotonic_ns() + patience_ms_ * 1'000'000LL, [this, connection] {
-    const auto found = std::ranges::find(connections_, connection, [](auto& one) { return &one; });
-    if (found != connections_.end() && !found->asked_already()) found->close();
+/// Who does not say in time what it wants goes. Another may have its address by then.
+void ControlServer::hurry(ControlConnection& connection) {
+  loop_->at(monotonic_ns() + patience_ms_ * 1'000'000LL, [&connection, life = connection.life()] {
+    if (!life.expired() && !connection.asked_already()) connection.close();
   });
 }
 

@@ -57,7 +57,7 @@ class ControlServer {
   void open(FileDescriptor socket);
   void answer(ControlConnection& connection, Result<ControlRequest> request);
   void forget(ControlConnection& connection);
-  void hurry(const ControlConnection* connection);
+  void hurry(ControlConnection& connection);
 
   std::recursive_mutex lock_;
   std::unique_ptr<EventLoop> loop_;

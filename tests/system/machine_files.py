@@ -1,5 +1,6 @@
 """Files that the system tests give to doppel: bare-metal ELF programs, cpio archives, small disks."""
 import pathlib
+import shutil
 import struct
 import subprocess
 
@@ -99,6 +100,13 @@ def cpio(files):
         entry(name, mode, data)
     entry("TRAILER!!!", 0, b"")
     return bytes(out)
+
+
+def compile_bare(source, program):
+    """A static RISC-V program that needs no library, by the compiler that Doppel is built with and Debian's riscv64 linker."""
+    subprocess.run(["clang-19", "--target=riscv64-linux-gnu", "-march=rv64gc", "-O2", "-Wall", "-Wextra", "-Werror", "-nostdlib",
+                    "-static", "-ffreestanding", "-fno-builtin", f"--ld-path={shutil.which('riscv64-linux-gnu-ld')}",
+                    "-Wl,-z,noexecstack,-z,separate-code", str(source), "-o", str(program)], check=True)
 
 
 def initrd_with_init(initrd, script):

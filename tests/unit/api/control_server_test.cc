@@ -7,8 +7,10 @@
 #include <sys/un.h>
 
 #include <atomic>
+#include <future>
 
 #include "api/control_client.h"
+#include "base/clock.h"
 #include "unit/api/api_rig.h"
 
 namespace doppel {
@@ -168,6 +170,29 @@ TEST_F(ControlServers, WhoSaysNothingGoes) {
   const auto client = connect();
   EXPECT_EQ(read_to_end(client.get()), "");
   wait_for_connections(0);
+}
+
+// The time that a client has had does not end for another that came later, whose connection has the place of its own.
+TEST_F(ControlServers, WhoComesLaterHasTheTimeThatOthersHad) {
+  constexpr int patience_ms = 3000;
+  serve(patience_ms);
+  const auto begin = monotonic_ns();
+  const auto wait_until = [&](int milliseconds) {
+    std::promise<void> there;
+    {
+      std::lock_guard guard(server_->lock());
+      server_->loop().at(begin + milliseconds * 1'000'000LL, [&] { there.set_value(); });
+    }
+    there.get_future().wait();
+  };
+  ASSERT_TRUE(ask({{"do", "echo"}}));
+  const auto asked = int((monotonic_ns() - begin) / 1'000'000) + 1;
+  wait_for_connections(0);
+  wait_until(patience_ms / 2);
+  ControlClient later(connect(), "a");
+  wait_for_connections(1);
+  wait_until(patience_ms + asked);
+  EXPECT_TRUE(later.ask({{"do", "echo"}}));
 }
 
 TEST_F(ControlServers, WhoReadsNothingIsDropped) {
