@@ -39,6 +39,7 @@ class Computer final : public Machine,
   void pause() override;
   void resume() override;
   void pause_soon() override;
+  std::int64_t guest_ns() override { return input_->now_ns(); }
   void pause_when(std::int64_t guest_ns, std::function<void()> then) override;
   Result<MachineImage> capture() override;
   Result<void> take_over(MachineImage image, std::int64_t elapsed_ns) override;

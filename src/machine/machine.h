@@ -112,6 +112,8 @@ class Machine {
   virtual void resume() = 0;
   /// The same, but does not wait until it is so. Any thread, also from inside console_output.
   virtual void pause_soon() = 0;
+  /// Guest time in nanoseconds since the machine was made. While it is paused, or has ended.
+  virtual std::int64_t guest_ns() = 0;
   /// Pauses when guest time reaches `guest_ns` nanoseconds since the machine was made; `then` is called on a thread of
   /// the machine's, which must not wait for anything.
   virtual void pause_when(std::int64_t guest_ns, std::function<void()> then) = 0;
