@@ -149,7 +149,7 @@ void add_snapshot(CLI::App& program, Action& action) {
     return part;
   };
   const auto name = [&](CLI::App* part) { part->add_option("NAME", o.name, "The snapshot")->required(); };
-  auto* make = add("save", "Make a snapshot of a running machine; snapshot MACHINE NAME is the same", save);
+  auto* make = add("save", "Make a snapshot of a running machine; doppel snapshot MACHINE NAME is the same", save);
   make->add_option("MACHINE", o.machine, "A machine by name (see doppel ls)")->required();
   make->add_option("NAME", o.name, "What the snapshot shall be called")->required();
   make->add_flag("--replace", o.replace, "In the place of the snapshot that has this name");

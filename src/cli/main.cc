@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -50,6 +51,17 @@ int explain(const CLI::App& program, const CLI::ParseError& failure) {
       fmt::format("{}; see doppel {}--help", failure.what(), verb.get_parent() ? verb.get_name() + " " : ""));
 }
 
+/// What was typed, the last word first, as the parser wants it. `snapshot MACHINE NAME` is `snapshot save MACHINE NAME`.
+std::vector<std::string> words_of(int argc, char** argv, const CLI::App& program) {
+  std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
+  if (words.size() >= 3 && words[0] == "snapshot" && !words[1].starts_with("-")) {
+    const auto known = known_words(*program.get_subcommand("snapshot"));
+    if (std::ranges::find(known, words[1]) == known.end()) words.insert(words.begin() + 1, "save");
+  }
+  std::ranges::reverse(words);
+  return words;
+}
+
 }  // namespace
 }  // namespace doppel
 
@@ -69,7 +81,7 @@ int main(int argc, char** argv) {
     add(program, action);
   program.footer("Start with: doppel run        (boots Debian 13 to a shell; Ctrl-A X leaves)");
   try {
-    program.parse(argc, argv);
+    program.parse(doppel::words_of(argc, argv, program));
   } catch (const CLI::CallForHelp& help) {
     return program.exit(help);
   } catch (const CLI::CallForAllHelp& help) {
