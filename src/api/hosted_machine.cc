@@ -154,11 +154,20 @@ void HostedMachine::set_state(MachineState state) {
   entry_.set_status(status_);
 }
 
+void HostedMachine::print_line(const std::string& line) {
+  const auto whole = "\r\n" + line + "\r\n";
+  console_->output(std::as_bytes(std::span(whole)));
+}
+
 Result<MachineOutcome> HostedMachine::run() {
   auto outcome = machine_->run();
   server_->stop();
   std::lock_guard guard(server_->lock());
-  if (console_) console_->finish();
+  if (console_) {
+    // A process in the background has nobody else to tell.
+    if (!outcome) print_line("doppel: " + outcome.message());
+    console_->finish();
+  }
   status_ = {.state = MachineState::exited, .exit_status = outcome ? outcome->status : 2};
   return outcome;
 }

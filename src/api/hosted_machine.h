@@ -45,6 +45,7 @@ class HostedMachine {
   Result<nlohmann::json> resize(const ControlRequest& request);
   Result<nlohmann::json> attach(ControlCall& call);
   void set_state(MachineState state);
+  void print_line(const std::string& line);
 
   MachineRecord record_;
   ClaimedEntry entry_;

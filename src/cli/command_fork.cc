@@ -51,6 +51,14 @@ Result<int> run_copy(const RuntimeFolder& folder, const ForkOptions& o, const Ma
   return outcome->status;
 }
 
+/// The copies run already, and the original may end when this is back. Where it ended before, none is left.
+Result<void> complete(const RuntimeFolder& folder, const std::string& first, const ReceivedImage& received) {
+  auto all = await_pages(received);
+  if (all) return all;
+  if (const auto copy = folder.find(first)) static_cast<void>(remove_machine(folder, *copy));
+  return all;
+}
+
 int fork(ForkOptions& o) {
   if (auto sound = check(o); !sound) return complain(sound.message());
   const auto folder = RuntimeFolder::open();
@@ -67,6 +75,8 @@ int fork(ForkOptions& o) {
       return run_copy(*folder, o, *machine->record(), *received, number, running);
     });
     if (::getpid() != parent || status != 0) return status;
+    if (number == 1)
+      if (auto all = complete(*folder, name_of(o, 1), *received); !all) return complain(all.message());
     print(stdout, "{}\n", name_of(o, number));
   }
   return 0;

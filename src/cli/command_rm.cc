@@ -3,16 +3,6 @@
 #include "cli/named_machines.h"
 
 namespace doppel {
-namespace {
-
-Result<void> remove(const RuntimeFolder& folder, const MachineEntry& machine, bool force) {
-  if (force && machine.alive())
-    if (auto killed = kill_machine(machine); !killed && machine.alive()) return killed;
-  return folder.remove(machine);
-}
-
-}  // namespace
-
 void add_rm(CLI::App& program, Action& action) {
   auto names = std::make_shared<std::vector<std::string>>();
   auto force = std::make_shared<bool>();
@@ -23,7 +13,7 @@ void add_rm(CLI::App& program, Action& action) {
   verb->callback([names, force, &action] {
     action = [names, force] {
       return for_each_machine(*names, [force](const RuntimeFolder& folder, const MachineEntry& machine) {
-        return remove(folder, machine, *force);
+        return *force ? remove_machine(folder, machine) : folder.remove(machine);
       });
     };
   });

@@ -31,6 +31,16 @@ const CLI::App& innermost(const CLI::App& app) {
   return chosen.empty() ? app : innermost(*chosen.front());
 }
 
+/// `snapshot MACHINE NAME` is `snapshot save MACHINE NAME`. The last word first, as the parser takes them.
+std::vector<std::string> words_to_parse(const CLI::App& program, int argc, char** argv) {
+  std::vector<std::string> words(argv + 1, argv + argc);
+  if (words.size() >= 3 && words[0] == "snapshot" && !words[1].starts_with('-') && !words[2].starts_with('-') &&
+      std::ranges::count(known_words(*program.get_subcommand("snapshot")), words[1]) == 0)
+    words.insert(words.begin() + 1, "save");
+  std::ranges::reverse(words);
+  return words;
+}
+
 int explain(const CLI::App& program, const CLI::ParseError& failure) {
   const auto& verb = innermost(program);
   const auto left = verb.remaining();
@@ -38,7 +48,7 @@ int explain(const CLI::App& program, const CLI::ParseError& failure) {
   // A verb that is not known is, to the parser, a verb that is missing.
   const bool about_words =
       dynamic_cast<const CLI::ExtrasError*>(&failure) || dynamic_cast<const CLI::RequiredError*>(&failure);
-  if (about_words && !unknown.empty()) {
+  if (about_words && !unknown.empty() && unknown.front() != "--") {
     auto word = unknown.front();
     word = word.substr(0, word.find('='));
     const bool is_option = word.starts_with("-");
@@ -49,17 +59,6 @@ int explain(const CLI::App& program, const CLI::ParseError& failure) {
   }
   return complain(
       fmt::format("{}; see doppel {}--help", failure.what(), verb.get_parent() ? verb.get_name() + " " : ""));
-}
-
-/// What was typed, the last word first, as the parser wants it. `snapshot MACHINE NAME` is `snapshot save MACHINE NAME`.
-std::vector<std::string> words_of(int argc, char** argv, const CLI::App& program) {
-  std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
-  if (words.size() >= 3 && words[0] == "snapshot" && !words[1].starts_with("-")) {
-    const auto known = known_words(*program.get_subcommand("snapshot"));
-    if (std::ranges::find(known, words[1]) == known.end()) words.insert(words.begin() + 1, "save");
-  }
-  std::ranges::reverse(words);
-  return words;
 }
 
 }  // namespace
@@ -81,7 +80,7 @@ int main(int argc, char** argv) {
     add(program, action);
   program.footer("Start with: doppel run        (boots Debian 13 to a shell; Ctrl-A X leaves)");
   try {
-    program.parse(doppel::words_of(argc, argv, program));
+    program.parse(doppel::words_to_parse(program, argc, argv));
   } catch (const CLI::CallForHelp& help) {
     return program.exit(help);
   } catch (const CLI::CallForAllHelp& help) {

@@ -45,6 +45,12 @@ Result<void> kill_machine(const MachineEntry& machine) {
   return error("the process of the machine '{}' does not end: it may wait for a disk", machine.name());
 }
 
+Result<void> remove_machine(const RuntimeFolder& folder, const MachineEntry& machine) {
+  if (machine.alive())
+    if (auto killed = kill_machine(machine); !killed && machine.alive()) return killed;
+  return folder.remove(machine);
+}
+
 std::string made_up_name(const RuntimeFolder& folder) {
   std::vector<std::string> taken;
   if (const auto machines = folder.list())

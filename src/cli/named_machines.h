@@ -16,6 +16,8 @@ int for_each_machine(const std::vector<std::string>& names,
                      const std::function<Result<void>(const RuntimeFolder&, const MachineEntry&)>& what);
 /// Ends the machine's process at once and waits until it is gone.
 Result<void> kill_machine(const MachineEntry& machine);
+/// Kills it where it runs, and removes it from the list with its log.
+Result<void> remove_machine(const RuntimeFolder& folder, const MachineEntry& machine);
 /// A name that reads well and that no machine has.
 std::string made_up_name(const RuntimeFolder& folder);
 /// "12 s", "5 min", "3 h", "20 d".

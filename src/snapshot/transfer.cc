@@ -259,4 +259,11 @@ Result<ReceivedImage> receive_transfer(const FileDescriptor& file) {
   return image;
 }
 
+Result<void> await_pages(const ReceivedImage& image) {
+  for (const auto& space : image.spaces)
+    for (auto page = space.source->next(0); page < space.source->pages(); page = space.source->next(page + 1))
+      if (!space.source->bring(page)) return Error{space.source->failure()};
+  return {};
+}
+
 }  // namespace doppel

@@ -54,5 +54,7 @@ struct ReceivedImage {
 /// Reads what TransferWriter::begin() wrote; the sender may be hostile, and is waited for so many seconds at most where
 /// nothing comes. Seals the file's size.
 Result<ReceivedImage> receive_transfer(const FileDescriptor& file);
+/// Comes back when all pages are there: from then on the sender is not needed. An error when it ended before.
+Result<void> await_pages(const ReceivedImage& image);
 
 }  // namespace doppel

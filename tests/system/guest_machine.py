@@ -45,11 +45,11 @@ class Guest:
         description = json.loads((image / "image.json").read_text())
         self.kernel, self.initrd = image / description["kernel"], image / description["initrd"]
 
-    def command(self, script, *arguments, append=""):
+    def command(self, script, *arguments, append="", net="none"):
         initrd = self.folder / "initrd"
         initrd.write_bytes(files.initrd_with_init(self.initrd, PRELUDE + script))
         cache = [] if "--code-cache" in arguments else ["--code-cache", str(self.folder / "code")]
-        return [self.program, "run", "--kernel", str(self.kernel), "--initrd", str(initrd), "--memory", "256M", "--net", "none", *cache,
+        return [self.program, "run", "--kernel", str(self.kernel), "--initrd", str(initrd), "--memory", "256M", "--net", net, *cache,
                 "--append", f"console=ttyS0 {append}", *arguments]
 
     def run(self, script, *arguments, append="quiet"):

@@ -39,6 +39,18 @@ def bne(first, second, offset):
     return (at >> 12) << 31 | (at >> 5 & 63) << 25 | second << 20 | first << 15 | 1 << 12 | (at >> 1 & 15) << 8 | (at >> 11 & 1) << 7 | 0x63
 
 
+def lbu(rd, base, offset):
+    return (offset & 0xFFF) << 20 | base << 15 | 4 << 12 | rd << 7 | 0x03
+
+
+def andi(rd, rs, value):
+    return (value & 0xFFF) << 20 | rs << 15 | 7 << 12 | rd << 7 | 0x13
+
+
+def beq(first, second, offset):
+    return bne(first, second, offset) & ~(1 << 12)
+
+
 LOOP = 0x0000006F
 WFI = 0x10500073
 

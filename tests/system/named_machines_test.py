@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """named_machines_test.py --doppel PROGRAM: machines with names, in the background and not: what a user does with them, and what
 becomes of them when their process is killed. The guests are bare-metal programs: one echoes what is typed, one prints and ends."""
-import argparse
 import fcntl
 import json
 import os
@@ -12,97 +11,12 @@ import socket
 import signal
 import struct
 import subprocess
-import sys
-import tempfile
 import termios
 import time
-import unittest
 
 import machine_files as files
-
-PROGRAM = None
-PATIENCE = 120  # seconds after which a command hangs
-
-
-def lbu(rd, base, offset):
-    return (offset & 0xFFF) << 20 | base << 15 | 4 << 12 | rd << 7 | 0x03
-
-
-def andi(rd, rs, value):
-    return (value & 0xFFF) << 20 | rs << 15 | 7 << 12 | rd << 7 | 0x13
-
-
-def beq(first, second, offset):
-    return files.bne(first, second, offset) & ~(1 << 12)
-
-
-def echo_elf():
-    """Prints READY, and then each byte that is typed, by polling the serial port's line status."""
-    words = [files.lui(6, files.UART >> 12)]
-    for byte in b"READY\r\n":
-        words += [files.addi(7, 0, byte), files.sb(7, 6)]
-    words += [lbu(7, 6, 5), andi(7, 7, 1), beq(7, 0, -8), lbu(7, 6, 0), files.sb(7, 6)]
-    words += [beq(0, 0, -20)]
-    return files.elf(words)
-
-
-class Named(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.addCleanup(self.folder.cleanup)
-        # Longer than the address of a socket can be.
-        self.runtime = pathlib.Path(self.folder.name) / ("long" * 30)
-        self.environment = {**os.environ, "DOPPEL_RUNTIME_DIR": str(self.runtime), "XDG_CACHE_HOME": self.folder.name}
-        self.echo = self.file("echo", echo_elf())
-        self.addCleanup(self.end_all)
-
-    def end_all(self):
-        names = self.doppel("ls", "-q").stdout.decode().split()
-        if names:
-            self.doppel("rm", "-f", *names)
-
-    def file(self, name, content):
-        path = pathlib.Path(self.folder.name) / name
-        path.write_bytes(content)
-        return str(path)
-
-    def options(self, **options):
-        return {"stdin": subprocess.DEVNULL, "env": self.environment, "timeout": PATIENCE, **options}
-
-    def doppel(self, *arguments, **options):
-        return subprocess.run([PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **self.options(**options))
-
-    def done(self, *arguments, **options):
-        """The command succeeds; what it printed."""
-        result = self.doppel(*arguments, **options)
-        self.assertEqual((result.returncode, result.stderr), (0, b""), arguments)
-        return result.stdout.decode()
-
-    def refused(self, *arguments, says=()):
-        result = self.doppel(*arguments)
-        error = result.stderr.decode()
-        self.assertEqual((result.returncode, result.stdout), (2, b""), error)
-        self.assertRegex(error, r"\Adoppel: [^\n]{10,400}[^.\n]\n\Z")
-        for word in says:
-            self.assertIn(word, error)
-
-    def run_words(self, kernel=None):
-        return ["run", "--kernel", kernel or self.echo, "--memory", "16M", "--net", "none", "--code-cache", "none"]
-
-    def start(self, name, *arguments, kernel=None):
-        self.assertEqual(self.done(*self.run_words(kernel), "--detach", "--name", name, *arguments), name + "\n")
-
-    def machines(self):
-        return {machine["name"]: machine for machine in json.loads(self.done("ls", "--json"))}
-
-    def wait_until(self, what, condition):
-        end = time.monotonic() + PATIENCE
-        while not condition():
-            self.assertLess(time.monotonic(), end, f"never: {what}")
-            time.sleep(0.01)
-
-    def wait_for_log(self, name, text):
-        self.wait_until(f"{text} in the log", lambda: text in self.done("logs", name))
+import named_machine
+from named_machine import PATIENCE, Named
 
 
 class LifeCycle(Named):
@@ -150,7 +64,7 @@ class LifeCycle(Named):
         self.assertRegex(text, r"(?m)^hart 0  is at +[0-9a-f]{16} in [MS]-mode$")
 
     def test_the_name_of_a_machine_in_the_foreground(self):
-        process = subprocess.Popen([PROGRAM, *self.run_words(), "--name", "front"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=self.environment)
+        process = subprocess.Popen([self.program, *self.run_words(), "--name", "front"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=self.environment)
         self.addCleanup(process.kill)
         self.assertEqual(process.stdout.readline(), b"READY\r\n")
         self.assertEqual(self.machines()["front"]["status"], "running")
@@ -261,7 +175,7 @@ class Consoles(Named):
 
     def test_a_log_is_followed_to_the_end(self):
         self.start("a")
-        follower = subprocess.Popen([PROGRAM, "logs", "-f", "a"], stdout=subprocess.PIPE, env=self.environment)
+        follower = subprocess.Popen([self.program, "logs", "-f", "a"], stdout=subprocess.PIPE, env=self.environment)
         self.addCleanup(follower.kill)
         self.assertEqual(follower.stdout.readline(), b"READY\r\n")
         self.done("attach", "a", stdin=None, input=b"one\ntwo\n")
@@ -279,7 +193,7 @@ class Consoles(Named):
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
         self.before = termios.tcgetattr(theirs)
-        process = subprocess.Popen([PROGRAM, "attach", name], stdin=theirs, stdout=theirs, stderr=theirs, env=self.environment)
+        process = subprocess.Popen([self.program, "attach", name], stdin=theirs, stdout=theirs, stderr=theirs, env=self.environment)
         self.addCleanup(process.kill)
         self.addCleanup(os.close, ours)
         self.addCleanup(os.close, theirs)
@@ -351,10 +265,10 @@ class Consoles(Named):
 
     def test_the_exit_status_comes_to_who_is_attached(self):
         # Ends when something is typed, by the test finisher's word for failure with code 5.
-        read = [files.lui(6, files.UART >> 12), lbu(7, 6, 5), andi(7, 7, 1), beq(7, 0, -8)]
+        read = [files.lui(6, files.UART >> 12), files.lbu(7, 6, 5), files.andi(7, 7, 1), files.beq(7, 0, -8)]
         end = [files.lui(5, 0x100), files.lui(7, 0x53), files.addi(7, 7, 0x333), files.sw(7, 5), files.LOOP]
         self.start("a", kernel=self.file("waits", files.elf(read + end)))
-        process = subprocess.Popen([PROGRAM, "attach", "a"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=self.environment)
+        process = subprocess.Popen([self.program, "attach", "a"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=self.environment)
         self.addCleanup(process.kill)
         process.stdin.write(b"x")
         process.stdin.flush()
@@ -398,14 +312,5 @@ class Requests(Named):
         self.assertEqual(self.machines()["a"]["status"], "running")
 
 
-def main():
-    global PROGRAM
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--doppel", required=True)
-    options, rest = parser.parse_known_args()
-    PROGRAM = os.path.abspath(options.doppel)
-    unittest.main(argv=[sys.argv[0], *rest])
-
-
 if __name__ == "__main__":
-    main()
+    named_machine.main(__doc__)
