@@ -65,8 +65,8 @@ constexpr int socket_calls[] = {SCMP_SYS(connect),    SCMP_SYS(bind),       SCMP
 constexpr unsigned long terminal_requests[] = {TCGETS, TCSETS, TCSETSW, TCSETSF, TIOCGWINSZ, TIOCGPGRP, FIONREAD};
 
 // Not F_SETOWN and F_SETSIG, which send signals to others.
-constexpr int descriptor_commands[] = {F_GETFD,         F_SETFD,     F_GETFL,      F_SETFL,
-                                       F_DUPFD_CLOEXEC, F_OFD_SETLK, F_OFD_SETLKW, F_OFD_GETLK};
+constexpr int descriptor_commands[] = {F_GETFD,     F_SETFD,      F_GETFL,     F_SETFL,    F_DUPFD_CLOEXEC,
+                                       F_OFD_SETLK, F_OFD_SETLKW, F_OFD_GETLK, F_GET_SEALS};
 
 // What C library functions try and live without; see enter_sandbox().
 constexpr int refused_calls[] = {SCMP_SYS(access),     SCMP_SYS(faccessat), SCMP_SYS(faccessat2), SCMP_SYS(readlink),

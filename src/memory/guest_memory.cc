@@ -66,9 +66,13 @@ std::unique_ptr<GuestMemory> GuestMemory::create(const MemoryImage& image) {
 const std::byte* GuestMemory::page_for_read(std::uint64_t address) { return find(index(address)); }
 
 void GuestMemory::tell_loss() {
-  if (told_loss_.exchange(true) || !lost_) return;
-  for (const auto* layer = private_.get(); layer; layer = layer->parent.get())
-    if (auto sentence = layer->failure(); !sentence.empty()) return lost_(sentence);
+  if (told_loss_.load(std::memory_order_acquire)) return;
+  std::lock_guard guard(loss_lock_);  // nobody goes on with zeros before the first one's loss was told
+  if (told_loss_.load(std::memory_order_relaxed)) return;
+  auto sentence = MemoryImage{base_, size_, private_}.failure();
+  if (sentence.empty()) sentence = "a page of the machine's memory cannot be had from where it is kept";
+  if (lost_) lost_(sentence);
+  told_loss_.store(true, std::memory_order_release);
 }
 
 void GuestMemory::mark_dirty(std::uint64_t page) {
@@ -112,7 +116,7 @@ std::byte* GuestMemory::page_for_write(std::uint64_t address, bool& replaced) {
 
 void GuestMemory::note_reader(std::uint64_t address, unsigned reader) {
   auto& word = readers_[index(address)];
-  const std::uint64_t period = period_ << 32, bit = 1ULL << reader;
+  const std::uint64_t period = std::uint64_t(period_) << 32, bit = 1ULL << reader;
   auto old = word.load(std::memory_order_relaxed);
   while (!word.compare_exchange_weak(old, (old >> 32 == period_ ? old : period) | bit));
 }
@@ -325,6 +329,7 @@ void GuestMemory::adopt(MemoryImage image) {
   if (open_ && std::ranges::find(private_->segments, open_) == private_->segments.end())
     private_->segments.push_back(open_);
   period_++;
+  told_loss_ = false;
   for (auto& word : dirty_) word.store(0, std::memory_order_relaxed);
 }
 

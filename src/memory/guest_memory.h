@@ -97,8 +97,9 @@ class GuestMemory {
   /// change.
   void set_replacement_observer(std::function<void(std::uint64_t address)> after) { replaced_ = std::move(after); }
 
-  /// Told, once, in one sentence, when a page could not be brought from where the memory came from; by whoever looked
-  /// it up, who goes on with zeros.
+  /// Told in one sentence when a page could not be brought from where the memory came from, once until the next
+  /// adopt(); by whoever looked it up, who goes on with zeros, as others do that find one missing, when it has been
+  /// told. It must not look at the memory.
   void set_loss_observer(std::function<void(const std::string& sentence)> lost) { lost_ = std::move(lost); }
 
   /// Says that the page holds code that somebody keeps a translation of. The first write to it takes the mark away and
@@ -162,14 +163,15 @@ class GuestMemory {
     void operator()(std::atomic<std::uint64_t>* readers) const { std::free(readers); }
   };
   std::unique_ptr<std::atomic<std::uint64_t>[], Freed> readers_;
-  std::uint64_t period_ = 1;
+  std::uint32_t period_ = 1;  // after the last comes the first: who is then taken for a reader is asked in vain
   std::vector<std::uint64_t> written_code_;
   std::atomic<bool> any_written_code_ = false;
   std::unordered_set<const PinnedSpans*> pinned_;  // guarded by lock_
   WriteObserver observer_;
   std::function<void(std::uint64_t)> replaced_;
   std::function<void(const std::string&)> lost_;
-  std::atomic<bool> told_loss_ = false;
+  std::mutex loss_lock_;                 // held while a loss is told; after lock_
+  std::atomic<bool> told_loss_ = false;  // of this content
 };
 
 }  // namespace doppel

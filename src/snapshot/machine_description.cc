@@ -12,6 +12,9 @@ namespace {
 
 using nlohmann::json;
 constexpr unsigned version = 1;
+constexpr std::uint64_t most_memory = 1ULL
+                                      << 40;  // more than hosts have: an image's tables are made before that is seen
+constexpr std::size_t most_disks = 6;
 
 std::string absolute(const std::string& path) {
   std::error_code failed;
@@ -34,18 +37,57 @@ json describe_disk(const DiskSpec& disk) {
           {"modified", there ? modified_ns(status) : 0}};
 }
 
+// What is not what it should be is thrown as the parser's own faults are, and caught where the description is read.
+
+template <typename T>
+const T& get(const json& object, const char* name) {
+  return object.at(name).get_ref<const T&>();
+}
+
+/// A whole number: what the parser would make of a fraction, a minus or one that is too large is another number.
+std::uint64_t number(const json& object, const char* name, std::uint64_t most) {
+  const auto& value = object.at(name);
+  if (!value.is_number_unsigned() || value.get<std::uint64_t>() > most)
+    throw json::out_of_range::create(401, "a number", &value);
+  return value.get<std::uint64_t>();
+}
+
+std::int64_t signed_number(const json& object, const char* name) {
+  const auto& value = object.at(name);
+  if (value.is_number_integer() && !value.is_number_unsigned()) return value.get<std::int64_t>();
+  return std::int64_t(number(object, name, INT64_MAX));
+}
+
+/// One of so many words.
+template <typename T>
+T word(const json& object, const char* name, std::initializer_list<std::pair<std::string_view, T>> words) {
+  const auto& value = get<std::string>(object, name);
+  for (const auto& [letters, meaning] : words)
+    if (value == letters) return meaning;
+  throw json::out_of_range::create(401, "a word", &object);
+}
+
+/// A path for the terminal that an error goes to.
+std::string shown(const std::string& path) {
+  constexpr std::size_t longest = 200;
+  auto text = path.substr(0, longest);
+  for (auto& letter : text)
+    if (static_cast<unsigned char>(letter) < ' ' || letter == 0x7f) letter = '?';
+  return path.size() > longest ? text + "..." : text;
+}
+
 Result<DiskSpec> disk_described(const json& description) {
-  DiskSpec disk{.path = description.at("path"),
-                .read_only = description.at("read-only"),
+  DiskSpec disk{.path = get<std::string>(description, "path"),
+                .read_only = get<bool>(description, "read-only"),
                 .snapshot = true,
-                .format = description.at("format")};
+                .format = get<std::string>(description, "format")};
+  const auto size = signed_number(description, "size"), modified = signed_number(description, "modified");
   struct stat status{};
   if (::stat(disk.path.c_str(), &status) != 0)
-    return error("the machine's disk image {} cannot be found: {}", disk.path, std::strerror(errno));
-  const bool same = status.st_size == description.at("size").get<std::int64_t>() &&
-                    modified_ns(status) == description.at("modified").get<std::int64_t>();
-  if (!same)
-    return error("{} has been written to since the machine was saved: its disk would not be what it was", disk.path);
+    return error("the machine's disk image {} cannot be found: {}", shown(disk.path), std::strerror(errno));
+  if (status.st_size != size || modified_ns(status) != modified)
+    return error("{} has been written to since the machine was saved: its disk would not be what it was",
+                 shown(disk.path));
   return disk;
 }
 
@@ -54,18 +96,20 @@ constexpr std::pair<const char*, std::string MachineConfig::*> texts[] = {
     {"firmware", &MachineConfig::firmware}, {"dtb", &MachineConfig::dtb},       {"identity", &MachineConfig::identity}};
 
 Result<MachineConfig> read(const json& all) {
-  if (all.at("version") != version)
-    return error("the saved machine is described in version {}: this Doppel knows version {}", all.at("version").dump(),
-                 version);
+  if (const auto found = number(all, "version", UINT64_MAX); found != version)
+    return error("the saved machine is described in version {}: this Doppel knows version {}", found, version);
   MachineConfig config;
-  for (const auto& [name, field] : texts) config.*field = all.at(name).get<std::string>();
-  config.memory = all.at("memory").get<std::uint64_t>();
-  config.cpus = all.at("cpus").get<unsigned>();
-  config.mmu = all.at("mmu").get<unsigned>();
-  const std::string network = all.at("network"), clock = all.at("clock");
-  config.network = network == "user" ? NetworkKind::user : network == "peer" ? NetworkKind::peer : NetworkKind::none;
-  config.clock = clock == "instructions" ? ClockKind::instructions : ClockKind::host;
-  for (const auto& description : all.at("disks")) {
+  for (const auto& [name, field] : texts) config.*field = get<std::string>(all, name);
+  config.memory = number(all, "memory", most_memory);
+  config.cpus = unsigned(number(all, "cpus", UINT32_MAX));
+  config.mmu = unsigned(number(all, "mmu", UINT32_MAX));
+  config.network = word<NetworkKind>(
+      all, "network", {{"user", NetworkKind::user}, {"peer", NetworkKind::peer}, {"none", NetworkKind::none}});
+  config.clock = word<ClockKind>(all, "clock", {{"instructions", ClockKind::instructions}, {"host", ClockKind::host}});
+  const auto& disks = get<json::array_t>(all, "disks");
+  if (disks.size() > most_disks)
+    return error("the saved machine has {} disks: a machine has {} at most", disks.size(), most_disks);
+  for (const auto& description : disks) {
     auto disk = disk_described(description);
     if (!disk) return disk.failure();
     config.disks.push_back(*std::move(disk));

@@ -1,6 +1,7 @@
 #pragma once
 // A captured machine on its way to other processes: a memory file that all of them map, so that its pages are there
 // once. They begin before the last page is in it.
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -15,32 +16,38 @@
 
 namespace doppel {
 
-/// Room for one transfer: a sealable memory file of no size yet. Whoever asks for a machine makes it and passes it on.
+/// Room for one transfer: a memory file of no size yet, which can grow but not shrink until the receiver seals it.
+/// Whoever asks for a machine makes it and passes it on.
 Result<FileDescriptor> make_transfer_file();
 
-/// The sending side, in the machine's process. Makes no system calls but ftruncate, mmap and munmap.
+/// The sending side, in the machine's process. Makes no system calls but fcntl, ftruncate, mmap, munmap and what
+/// reading the disks' layers takes.
 class TransferWriter {
  public:
-  /// Writes all but the pages. `description` is not looked into.
-  /// `hot` are pages of the memory that will be wanted first.
+  /// Writes all but the pages. `description` is not looked into. `hot` are pages of the memory that will be wanted
+  /// first. The file comes from others: one that they could take the room away from under our hands is an error, as is
+  /// a machine that has written to more blocks of its disks than a receiver takes.
   static Result<std::unique_ptr<TransferWriter>> begin(const FileDescriptor& file, MachineImage image,
                                                        std::string_view description,
                                                        std::span<const std::uint32_t> hot = {});
   ~TransferWriter();
   TransferWriter(const TransferWriter&) = delete;
-  /// Writes the pages, which takes its time. Whoever maps the file sees each when it is there, or that there will be no
-  /// more.
-  void write_pages();
+  /// Writes as many more pages, which takes its time; false when there is nothing left to do. Whoever maps the file
+  /// sees each page when it is there, and when the writer goes, that there will be no more.
+  bool write_pages(std::uint64_t count);
+  /// All of them.
+  void write_pages() { write_pages(UINT64_MAX); }
 
  private:
   TransferWriter(MachineImage image, std::byte* data, std::uint64_t bytes)
       : image_(std::move(image)), data_(data), bytes_(bytes) {}
-  bool put(const std::byte* page);
+  bool write_next();
 
   MachineImage image_;
   std::byte* data_;
   std::uint64_t bytes_, pages_at_ = 0, written_ = 0;
-  std::vector<std::uint32_t> pages_;  // of the memory
+  std::vector<std::vector<std::uint32_t>> numbers_;  // of the memory's pages, and of each disk's blocks
+  std::size_t space_ = 0, next_ = 0;                 // among them
 };
 
 /// The receiving side.
@@ -51,9 +58,10 @@ struct ReceivedImage {
   std::vector<KeptSpace> spaces;   // their sources wait for pages that are not there yet, and keep the file mapped
 };
 
-/// Reads what TransferWriter::begin() wrote; the sender may be hostile, and is waited for so many seconds at most where
-/// nothing comes. Seals the file's size.
-Result<ReceivedImage> receive_transfer(const FileDescriptor& file);
+/// Reads what TransferWriter::begin() wrote; the sender may be hostile. A page is waited for so long where nothing
+/// comes, and in any case no longer than a slow sender takes for it and those in front of it. Seals the file's size.
+Result<ReceivedImage> receive_transfer(const FileDescriptor& file,
+                                       std::chrono::milliseconds patience = std::chrono::seconds(10));
 /// Comes back when all pages are there: from then on the sender is not needed. An error when it ended before.
 Result<void> await_pages(const ReceivedImage& image);
 
