@@ -129,6 +129,7 @@ Result<void> Scheduler::restore(Reader& in) {
   const auto quantum = in.get<std::int64_t>();
   const auto turn = in.get<std::uint64_t>();
   const bool events_ran = in.get<std::uint64_t>() != 0;
+  std::lock_guard guard(lock_);
   auto slots = slots_;
   bool sound = quantum >= 0 && quantum <= latest_ns;
   for (auto& slot : slots) {
@@ -140,7 +141,6 @@ Result<void> Scheduler::restore(Reader& in) {
             (slot.state == State::parked || slot.state == State::ready || slot.state == State::waiting);
   }
   if (!in.ok() || !sound) return error("the saved record of which harts run is damaged");
-  std::lock_guard guard(lock_);
   ready_.clear();
   const auto now = monotonic_ns();
   for (std::size_t n = 0; n < slots_.size(); n++) {
@@ -242,7 +242,7 @@ void Scheduler::wake_due() {
 
 Scheduler::Slot* Scheduler::next_ready(std::unique_lock<std::mutex>& guard) {
   while (!quit_) {
-    wake_due();
+    if (!halted_) wake_due();  // who has halted us may be giving us another time, and other harts
     if (!halted_ && !exclusive_ && !ready_.empty()) {
       auto* slot = ready_.front();
       ready_.pop_front();
