@@ -109,11 +109,13 @@ Result<json> HostedMachine::pause(bool wanted) {
 Result<json> HostedMachine::capture(ControlRequest& request) {
   if (request.descriptors.size() != 1)
     return error("a machine is captured into one file, which comes with the request");
+  if (sender_.full())
+    return error("{} copies of the machine are being written already: try again in a moment", ImageSender::most);
   const auto begin = monotonic_ns();
   machine_->pause();
   const auto hot = machine_->hot_pages();
   auto image = machine_->capture();
-  if (status_.state == MachineState::running) machine_->resume();
+  if (status_.state != MachineState::paused) machine_->resume();  // also of one that is just starting
   const auto paused = monotonic_ns() - begin;
   if (!image) return image.failure();
   auto writer = TransferWriter::begin(request.descriptors[0], *std::move(image), description_, hot);

@@ -3,6 +3,11 @@
 #include <pthread.h>
 
 namespace doppel {
+namespace {
+
+constexpr std::uint64_t turn_pages = 4096;  // some milliseconds
+
+}  // namespace
 
 ImageSender::~ImageSender() {
   {
@@ -17,6 +22,11 @@ void ImageSender::start() {
   thread_ = std::thread([this] { work(); });
 }
 
+bool ImageSender::full() {
+  std::lock_guard guard(lock_);
+  return waiting_.size() + writes_ >= most;
+}
+
 void ImageSender::send(std::unique_ptr<TransferWriter> writer) {
   std::lock_guard guard(lock_);
   waiting_.push_back(std::move(writer));
@@ -29,11 +39,14 @@ void ImageSender::work() {
   while (true) {
     changed_.wait(guard, [&] { return ending_ || !waiting_.empty(); });
     if (waiting_.empty()) return;
-    const auto writer = std::move(waiting_.front());
+    auto writer = std::move(waiting_.front());
     waiting_.pop_front();
+    writes_ = true;
     guard.unlock();
-    writer->write_pages();
+    if (!writer->write_pages(turn_pages)) writer.reset();
     guard.lock();
+    writes_ = false;
+    if (writer) waiting_.push_back(std::move(writer));
   }
 }
 

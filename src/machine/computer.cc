@@ -119,7 +119,12 @@ Result<void> Computer::load_files() {
 
 Result<void> Computer::make_memory(const MachineImage* image) {
   if (image) {
-    memory_ = GuestMemory::create(image->memory);
+    // All that follows counts on it: addresses of pages are multiples of their size, and devices lie elsewhere.
+    const auto& memory = image->memory;
+    if (memory.base != dram_base || memory.size != config_.memory || !memory.top ||
+        memory.top->pages() != memory.size >> page_shift)
+      return error("the saved machine's memory of {} bytes at {:#x} does not fit", memory.size, memory.base);
+    memory_ = GuestMemory::create(memory);
     return {};
   }
   auto memory = GuestMemory::create(dram_base, config_.memory);
@@ -218,7 +223,8 @@ Result<void> Computer::make_harts() {
   }
   Scheduler::Hooks hooks{.ticks_to_ns = [this](std::uint64_t ticks) -> std::uint64_t {
     const auto relative = ticks - time_offset_;
-    return relative > std::uint64_t(INT64_MAX) / ns_per_tick ? std::uint64_t(INT64_MAX) : relative * ns_per_tick;
+    return relative > std::uint64_t(Scheduler::latest_ns) / ns_per_tick ? std::uint64_t(INT64_MAX)
+                                                                        : relative * ns_per_tick;
   }};
   if (config_.idle) hooks.idle = [this] { tell_idle(); };
   if (board_.htif) {

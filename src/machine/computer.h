@@ -84,6 +84,7 @@ class Computer final : public Machine,
   void go_on();
   void count(MachineStatistics& all);
   bool await_end();
+  Result<void> reboot();
   Result<int> serve_ends();
   Result<void> write_signature();
   void print_to_console(std::span<const std::byte> text) {
@@ -96,6 +97,7 @@ class Computer final : public Machine,
   // computer_image.cc
   std::string shape() const;
   Result<void> read_board(const MachineImage& image);
+  Result<void> check_alive();
   Result<std::vector<DiskImage>> freeze_disks();
   Result<void> adopt_disks(const std::vector<DiskImage>& images);
   template <typename F>
@@ -192,9 +194,11 @@ class Computer final : public Machine,
   std::mutex end_lock_;
   std::condition_variable ended_;
   std::optional<End> end_;
-  std::string loss_;                // why memory could not be had
+  std::string loss_;                // why memory could not be had; under end_lock_
   std::atomic<bool> lost_ = false;  // from then on nothing of the guest gets out
   bool paused_ = false;             // under end_lock_, as what follows
+  bool started_ = false;            // run() lets harts run, but not before it is in the sandbox
+  bool serves_ends_ = false;        // run() takes care of the guest's ends
   bool powered_off_ = false;        // by the machine's owner
   std::atomic<std::int64_t> started_ns_ = 0, ran_ns_ = 0;
 };

@@ -94,6 +94,8 @@ void Computer::pause_soon() {
 void Computer::pause() {
   pause_soon();
   scheduler_->wait_halted();
+  std::unique_lock guard(end_lock_);
+  ended_.wait(guard, [&] { return !serves_ends_ || powered_off_ || !end_ || end_->kind == End::Kind::off; });
 }
 
 void Computer::resume() {
@@ -179,8 +181,17 @@ Result<void> Computer::adopt_disks(const std::vector<DiskImage>& images) {
   return {};
 }
 
+/// Why the machine is nothing to go on from: a copy would go on behind its end, or with zeros for what was lost.
+Result<void> Computer::check_alive() {
+  std::lock_guard guard(end_lock_);
+  if (lost_) return Error{loss_};
+  if (serves_ends_ && end_) return error("the machine has ended: there is nothing to go on from");
+  return {};
+}
+
 Result<MachineImage> Computer::capture() {
   std::lock_guard guard(lock_);
+  if (auto alive = check_alive(); !alive) return alive.failure();
   MachineImage image;
   auto disks = freeze_disks();
   if (!disks) return disks.failure();
@@ -196,6 +207,7 @@ Result<MachineImage> Computer::capture() {
   image.state = out.take();
   image.memory = memory_->freeze();
   for (const auto& hart : harts_) hart->forget_pages();
+  if (lost_) return check_alive().failure();  // by what devices looked up meanwhile
   return image;
 }
 
@@ -224,6 +236,7 @@ void Computer::tell_identity() {
 }
 
 std::vector<std::uint32_t> Computer::hot_pages() {
+  std::lock_guard guard(lock_);  // devices that get pages of their own have harts forget those
   std::vector<std::uint64_t> addresses;
   for (const auto& hart : harts_) hart->add_known_pages(addresses);
   std::ranges::sort(addresses);
@@ -240,6 +253,7 @@ std::int64_t Computer::sleeps_ns() {
 
 void Computer::tell_idle() {
   std::lock_guard guard(lock_);
+  if (scheduler_->next_deadline_ns() == 0) return;  // meanwhile something came, or it is another machine
   if (std::ranges::all_of(blocks_, [](const auto* block) { return block->in_flight() == 0; })) config_.idle();
 }
 
@@ -251,11 +265,19 @@ Result<void> Computer::take_over(MachineImage image, std::int64_t elapsed_ns) {
   if (!in.ok()) return error("the saved machine is cut short");
   if (found != shape())
     return error("the saved machine is another kind of machine: {}, and this is: {}", found, shape());
-  if (image.memory.base != memory_->base() || image.memory.size != memory_->size())
+  if (image.memory.base != memory_->base() || image.memory.size != memory_->size() || !image.memory.top ||
+      image.memory.top->pages() != memory_->size() >> page_shift)
     return error("the saved machine's memory of {} bytes does not fit", image.memory.size);
   if (image.disks.size() != disks_.size())
     return error("the saved machine has {} disks, and this one {}", image.disks.size(), disks_.size());
   for (const auto& device : virtio_) device->reset();  // nothing of its old life reaches what it becomes
+  {
+    // Not behind it: what cannot be had of the new one may show while it is made.
+    std::lock_guard ending(end_lock_);
+    end_.reset();
+    lost_ = false;
+    loss_.clear();
+  }
   memory_->adopt(std::move(image.memory));
   if (auto adopted = adopt_disks(image.disks); !adopted) return adopted;
   auto done = for_each_record(
@@ -265,8 +287,6 @@ Result<void> Computer::take_over(MachineImage image, std::int64_t elapsed_ns) {
   if (!done) return done;
   for (const auto& device : virtio_) device->resume();
   if (!typed_.empty()) input_->later([this] { pump_typed(); });
-  std::lock_guard ending(end_lock_);
-  end_.reset();
   return {};
 }
 

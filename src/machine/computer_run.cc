@@ -131,16 +131,18 @@ void Computer::poll_htif() {
 }
 
 void Computer::finish(End end) {
-  bool first = false;
+  bool off = false;
+  Result<int> status = end.status;
   {
     std::lock_guard guard(end_lock_);
-    first = !end_;
+    // One that goes off while it waits for its reboot ends all the same.
+    off = end.kind == End::Kind::off && (!end_ || end_->kind == End::Kind::reboot);
     if (!end_ || end.kind == End::Kind::off) end_ = end;
+    if (lost_) status = Error{loss_};
   }
   scheduler_->halt();
   ended_.notify_all();
-  if (first && config_.ended && end.kind == End::Kind::off)
-    config_.ended(lost_ ? Result<int>(Error{loss_}) : Result<int>(end.status));
+  if (off && config_.ended) config_.ended(status);
 }
 
 /// A page that the guest wanted cannot be had: it must not go on, and nothing that it does until it has stopped counts.
@@ -172,24 +174,28 @@ bool Computer::await_end() {
 
 /// Harts run, unless they are paused, or who waits for their end is about to reset them. Under end_lock_.
 void Computer::go_on() {
-  if (!paused_ && !end_) scheduler_->resume();
+  if (started_ && !paused_ && !end_) scheduler_->resume();
+}
+
+/// pause() waits for it, so that nobody captures what is about to be reset, or has something else reset by it.
+Result<void> Computer::reboot() {
+  scheduler_->wait_halted();
+  auto again = reset();
+  std::lock_guard guard(end_lock_);
+  if (powered_off_ || !end_ || end_->kind == End::Kind::off) return {};
+  end_.reset();
+  ended_.notify_all();
+  if (again) go_on();
+  return again;
 }
 
 /// Waits for the guest's end, rebooting as often as it asks to; the exit status.
 Result<int> Computer::serve_ends() {
-  while (!await_end()) {
-    scheduler_->wait_halted();
-    auto again = reset();
-    {
-      std::lock_guard guard(end_lock_);
-      if (powered_off_ || !end_ || end_->kind == End::Kind::off) continue;
-      end_.reset();
-      if (again) go_on();
+  while (!await_end())
+    if (auto again = reboot(); !again) {
+      if (!config_.ended) return again.failure();
+      config_.ended(again.failure());
     }
-    if (again) continue;
-    if (!config_.ended) return again.failure();
-    config_.ended(again.failure());
-  }
   std::lock_guard guard(end_lock_);
   if (lost_) return Error{loss_};
   return end_ ? end_->status : 0;
@@ -223,9 +229,15 @@ Result<MachineOutcome> Computer::run() {
   if (config_.hosting.running) config_.hosting.running();
   {
     std::lock_guard guard(end_lock_);
+    started_ = serves_ends_ = true;
     go_on();
   }
   const auto status = serve_ends();
+  {
+    std::lock_guard guard(end_lock_);
+    started_ = serves_ends_ = false;
+  }
+  ended_.notify_all();
   scheduler_->halt();
   scheduler_->wait_halted();
   ran_ns_ = monotonic_ns() - started_ns_;

@@ -106,8 +106,8 @@ class Machine {
 
   /// Enters the sandbox (unless the config says no) and runs the guest to its end. Once.
   virtual Result<MachineOutcome> run() = 0;
-  /// No hart executes from when pause() comes back until resume(), also where run() is called between them. Any thread
-  /// but a hart's.
+  /// No hart executes from when pause() comes back until resume(), also where run() is called between them; a reboot
+  /// that the guest has asked for is done by then. Any thread but a hart's.
   virtual void pause() = 0;
   virtual void resume() = 0;
   /// The same, but does not wait until it is so. Any thread, also from inside console_output.

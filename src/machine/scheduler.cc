@@ -104,9 +104,13 @@ void Scheduler::resume() {
 
 std::int64_t Scheduler::next_deadline_ns() const {
   std::lock_guard guard(lock_);
-  const bool busy = std::ranges::any_of(
+  return busy() ? 0 : earliest_deadline();
+}
+
+/// Not by running_: a hart that waits for a lock, or lets another's exclusive action go first, is not counted there.
+bool Scheduler::busy() const {
+  return std::ranges::any_of(
       slots_, [](const Slot& slot) { return slot.state == State::ready || slot.state == State::running; });
-  return busy ? 0 : earliest_deadline();
 }
 
 void Scheduler::save(Writer& out) const {
@@ -125,17 +129,18 @@ Result<void> Scheduler::restore(Reader& in) {
   const auto quantum = in.get<std::int64_t>();
   const auto turn = in.get<std::uint64_t>();
   const bool events_ran = in.get<std::uint64_t>() != 0;
+  std::lock_guard guard(lock_);
   auto slots = slots_;
-  bool sound = quantum >= 0;
+  bool sound = quantum >= 0 && quantum <= latest_ns;
   for (auto& slot : slots) {
     slot.state = State(in.get<std::uint64_t>());
     slot.woken = in.get<std::uint64_t>() != 0;
     slot.deadline_ns = in.get<std::int64_t>();
     slot.park = false;
-    sound = sound && (slot.state == State::parked || slot.state == State::ready || slot.state == State::waiting);
+    sound = sound && slot.deadline_ns >= 0 && (slot.deadline_ns <= latest_ns || slot.deadline_ns == INT64_MAX) &&
+            (slot.state == State::parked || slot.state == State::ready || slot.state == State::waiting);
   }
   if (!in.ok() || !sound) return error("the saved record of which harts run is damaged");
-  std::lock_guard guard(lock_);
   ready_.clear();
   const auto now = monotonic_ns();
   for (std::size_t n = 0; n < slots_.size(); n++) {
@@ -237,13 +242,13 @@ void Scheduler::wake_due() {
 
 Scheduler::Slot* Scheduler::next_ready(std::unique_lock<std::mutex>& guard) {
   while (!quit_) {
-    wake_due();
+    if (!halted_) wake_due();  // who has halted us may be giving us another time, and other harts
     if (!halted_ && !exclusive_ && !ready_.empty()) {
       auto* slot = ready_.front();
       ready_.pop_front();
       return slot;
     }
-    if (hooks_.idle && !halted_ && running_ == 0 && !std::exchange(told_idle_, true)) {
+    if (hooks_.idle && !halted_ && !busy() && !std::exchange(told_idle_, true)) {
       guard.unlock();
       hooks_.idle();
       guard.lock();

@@ -23,6 +23,8 @@ namespace doppel {
 class Scheduler {
  public:
   using Hart = riscv64::Hart;
+  static constexpr std::int64_t latest_ns = 1LL
+                                            << 60;  // what is due later (36 years) never comes; sums do not overflow
   struct Hooks {
     std::function<std::uint64_t(std::uint64_t ticks)> ticks_to_ns;  // guest ticks to Input::now_ns() time
     std::function<void()> between;    // after each run of a hart, without locks; may be empty
@@ -84,6 +86,7 @@ class Scheduler {
   void make_ready(Slot& slot);
   void wake_due();
   std::int64_t earliest_deadline() const;
+  bool busy() const;
   Slot& slot_of(const Hart& hart) { return slots_[hart.id()]; }
 
   static thread_local Slot* running_here;  // whose hart this thread runs

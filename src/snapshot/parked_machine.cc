@@ -13,7 +13,7 @@ ParkedMachine::ParkedMachine(const MachineImage& image, std::shared_ptr<const Ma
     : base_(std::move(base)) {
   const auto memory = pack_difference(image.memory, base_->memory);
   const auto state = pack_bytes(image.state, base_->state);
-  memory_bytes_ = std::uint32_t(memory.size()), state_bytes_ = std::uint32_t(state.size());
+  memory_bytes_ = memory.size(), state_bytes_ = state.size();
   packed_ = std::make_unique_for_overwrite<std::byte[]>(memory.size() + state.size());
   std::ranges::copy(memory, packed_.get());
   std::ranges::copy(state, packed_.get() + memory.size());
@@ -22,6 +22,8 @@ ParkedMachine::ParkedMachine(const MachineImage& image, std::shared_ptr<const Ma
 Result<MachineImage> ParkedMachine::image() const {
   const auto memory = GuestMemory::create(base_->memory);
   if (auto applied = apply_difference(this->memory(), *memory); !applied) return applied.failure();
+  // What differs from a page that is lost would be a difference from zeros.
+  if (const auto lost = base_->memory.failure(); !lost.empty()) return Error{lost};
   auto state = unpack_bytes(this->state(), base_->state);
   if (!state) return state.failure();
   MachineImage image = *base_;

@@ -18,7 +18,8 @@ class ParkedMachine {
   /// Parks what was captured of a fork of `base`, or of anything else with a memory of the same size.
   ParkedMachine(const MachineImage& image, std::shared_ptr<const MachineImage> base);
 
-  /// The machine as it was, to be taken over. A failure is damage to our own memory.
+  /// The machine as it was, to be taken over. A failure is damage to our own memory, or a page of the base that cannot
+  /// be had from where it is kept.
   Result<MachineImage> image() const;
   /// Host memory that it holds beside what it shares, in bytes.
   std::size_t bytes() const;
@@ -30,7 +31,7 @@ class ParkedMachine {
 
   std::shared_ptr<const MachineImage> base_;
   std::unique_ptr<std::byte[]> packed_;  // the memory's difference, and behind it the state's
-  std::uint32_t memory_bytes_ = 0, state_bytes_ = 0;
+  std::uint64_t memory_bytes_ = 0, state_bytes_ = 0;
 };
 
 }  // namespace doppel

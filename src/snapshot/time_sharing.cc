@@ -68,6 +68,7 @@ TimeSharing::Member* TimeSharing::next(std::unique_lock<std::mutex>& guard, std:
       number = first->second;
       counters_.latest_ns = std::max(counters_.latest_ns, now - first->first);
       due_.erase(first);
+      if (!due_.empty()) changed_.notify_one();  // this worker goes away: somebody else minds the next
       return members_[number].get();
     }
     if (first == due_.end() || first->first == INT64_MAX)
@@ -91,14 +92,19 @@ void TimeSharing::work(Worker& worker) {
 }
 
 void TimeSharing::give_turn(Worker& worker, std::size_t number, Member& member) {
-  auto identity = std::exchange(member.identity, {});
+  std::optional<std::string> identity;
   std::string keys;
+  MachineImage before;  // counters() looks at the member's
+  std::int64_t elapsed_ns = 0;
   {
     std::lock_guard guard(lock_);
+    identity = std::exchange(member.identity, {});
     keys = std::exchange(member.keys, {});
+    before = std::exchange(member.image, {});
+    elapsed_ns = monotonic_ns() - member.captured_ns;
   }
   // An image of ours is one that this configuration gave: only the host's memory can have failed it.
-  bool ended = !worker.take_over(std::move(member.image), identity, monotonic_ns() - member.captured_ns).ok();
+  bool ended = !worker.take_over(std::move(before), identity, elapsed_ns).ok();
   const auto taken = ended ? 0 : worker.machine().type(std::as_bytes(std::span(keys)));
   const auto rest = ended ? Worker::Rest::ended : worker.run_until_it_waits(slice);
   ended = ended || rest == Worker::Rest::ended;

@@ -36,14 +36,20 @@ void Worker::start() {
 }
 
 Worker::~Worker() {
-  if (!runner_.joinable()) return;
-  machine_->power_off();
-  runner_.join();
+  if (runner_.joinable()) {
+    machine_->power_off();
+    runner_.join();
+  }
+  machine_.reset();  // its threads may call us until it is gone
 }
 
 Result<void> Worker::take_over(MachineImage image, const std::optional<std::string>& identity,
                                std::int64_t elapsed_ns) {
-  status_.reset();
+  {
+    std::lock_guard guard(lock_);
+    status_.reset();
+    printed_.clear();  // by another machine
+  }
   if (auto taken = machine_->take_over(std::move(image), elapsed_ns); !taken) return taken;
   if (identity) machine_->become(*identity);
   return {};

@@ -30,6 +30,7 @@ struct RigOptions {
   ClockKind clock = ClockKind::host;
   std::uint64_t quantum = 20'000;
   std::function<void(riscv64::Hart&)> supervisor_call = {};  // instead of the SBI
+  std::function<void()> idle = {};
 };
 
 class HartRig : private riscv64::HartEnvironment, private MmioDoor {
@@ -50,6 +51,7 @@ class HartRig : private riscv64::HartEnvironment, private MmioDoor {
     Scheduler::Hooks hooks;
     hooks.ticks_to_ns = [](std::uint64_t t) { return t > INT64_MAX / 100 ? std::uint64_t(INT64_MAX) : t * 100; };
     hooks.quantum = options_.quantum;
+    hooks.idle = options_.idle;
     scheduler_ = std::make_unique<Scheduler>(harts_, *input_, std::move(hooks));
     sbi_ = std::make_unique<Sbi>(Sbi::Host{
         .memory = *memory_,

@@ -92,6 +92,69 @@ TEST(Scheduler, HartsThatWaitForALockStandStill) {
   }
 }
 
+// A machine is put away when it is idle: not while one of its harts waits for a device that another thread has.
+TEST(Scheduler, IsNotIdleWhileAHartWaitsForALock) {
+  if (std::thread::hardware_concurrency() < 2) GTEST_SKIP() << "needs two processors";
+  std::recursive_mutex devices;
+  Scheduler* scheduler = nullptr;
+  std::atomic<bool> asks = false, got = false;
+  std::atomic<unsigned> told = 0, early = 0;
+  HartRig rig({.harts = 2,
+               .supervisor_call =
+                   [&](riscv64::Hart&) {
+                     asks = true;
+                     scheduler->lock(devices);
+                     got = true;
+                     devices.unlock();
+                   },
+               .idle =
+                   [&] {
+                     early += !got;
+                     told++;
+                   }});
+  scheduler = &rig.scheduler();
+  Program caller(dram_base + 0x2000);
+  caller.ecall();
+  caller.wfi();
+  caller.loop_forever();
+  Program sleeper(dram_base + 0x1000);
+  sleeper.wait_for(HartRig::at(0), 1);
+  sleeper.wfi();
+  sleeper.loop_forever();
+  rig.start(0, sleeper), rig.start(1, caller, Privilege::supervisor);
+  {
+    std::lock_guard guard(devices);
+    rig.run();
+    ASSERT_TRUE(eventually([&] { return asks.load(); }));
+    rig.set_word(0, 1);
+    ASSERT_TRUE(eventually([&] { return rig.scheduler().seconds_waiting() > 0; }));
+  }
+  EXPECT_TRUE(eventually([&] { return told > 0; }));
+  EXPECT_EQ(early, 0u);
+}
+
+// What an image says of when harts wake is hostile: sums with it must not overflow, nor a worker look all the time.
+TEST(Scheduler, TakesNoDeadlineThatIsNone) {
+  const auto restored = [](std::int64_t quantum, std::uint64_t state, std::int64_t deadline) {
+    HartRig rig;
+    Writer out;
+    out.put(quantum), out.put<std::uint64_t>(0), out.put<std::uint64_t>(0);
+    out.put(state), out.put<std::uint64_t>(0), out.put(deadline);
+    Reader in(out.data());
+    return rig.scheduler().restore(in).ok();
+  };
+  constexpr std::uint64_t waiting = 3, running = 2;
+  EXPECT_TRUE(restored(0, waiting, INT64_MAX));
+  EXPECT_TRUE(restored(Scheduler::latest_ns, waiting, Scheduler::latest_ns));
+  EXPECT_FALSE(restored(Scheduler::latest_ns + 1, waiting, 0));
+  EXPECT_FALSE(restored(-1, waiting, 0));
+  EXPECT_FALSE(restored(0, waiting, -1));
+  EXPECT_FALSE(restored(0, waiting, INT64_MIN));
+  EXPECT_FALSE(restored(0, waiting, INT64_MAX - 1));
+  EXPECT_FALSE(restored(0, running, 0));
+  EXPECT_FALSE(restored(0, 4, 0));
+}
+
 // 32 CPUs on a laptop: none may starve.
 TEST(Scheduler, GivesMoreHartsThanProcessorsTheirTurns) {
   HartRig rig({.harts = 32});

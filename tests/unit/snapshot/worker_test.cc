@@ -7,6 +7,7 @@
 
 #include "snapshot/parked_machine.h"
 #include "unit/snapshot/counting_guest.h"
+#include "unit/snapshot/lossy_source.h"
 
 namespace doppel {
 namespace {
@@ -112,6 +113,49 @@ TEST_F(Workers, EndAMachineWhoseKernelIsGoneAtItsReboot) {
   EXPECT_EQ(worker->converse("R", [](std::string_view) { return false; }, patience), Worker::Stop::ended);
   ASSERT_FALSE(worker->status());
   EXPECT_NE(worker->status().message().find("kernel"), std::string::npos) << worker->status().message();
+}
+
+// A machine that ends so is the end of no other.
+TEST_F(Workers, SayThatAPageIsLostAndRunAnother) {
+  const auto worker = make();
+  const auto lost = LossySource::of(*base_, 0x10'0000 / page_size);
+  for (unsigned round = 0; round < 3; round++) {
+    ASSERT_TRUE(worker->take_over(lost));
+    EXPECT_EQ(worker->converse("x", [](std::string_view) { return false; }, patience), Worker::Stop::ended);
+    EXPECT_EQ(worker->status().message(), "the disk with the snapshot was pulled out");
+    EXPECT_EQ(worker->printed(), ">");
+    EXPECT_FALSE(worker->capture());
+    ASSERT_TRUE(worker->take_over(*base_));
+    EXPECT_EQ(answer(*worker, "x"), "a");
+  }
+}
+
+TEST_F(Workers, ParkNothingOverAPageThatIsLost) {
+  const auto worker = make();
+  EXPECT_EQ(answer(*worker, "x"), "a");
+  const auto parked =
+      park(*worker, std::make_shared<const MachineImage>(LossySource::of(*base_, 0x10'0000 / page_size)));
+  const auto image = parked.image();
+  ASSERT_FALSE(image);
+  EXPECT_EQ(image.message(), "the disk with the snapshot was pulled out");
+}
+
+// The machine that has asked for a reboot is reset, and never the one that the worker runs next.
+TEST_F(Workers, RebootNoOtherMachineThanTheOneThatAsked) {
+  const auto worker = make();
+  ASSERT_EQ(answer(*worker, "x"), "a");
+  const auto second = worker->capture();
+  ASSERT_TRUE(second);
+  for (unsigned round = 0; round < 100; round++) {
+    // Paused somewhere between the key and what follows the reboot.
+    std::size_t seen = 0;
+    static_cast<void>(worker->converse("xR", [&](std::string_view) { return ++seen > 0; }, patience));
+    ASSERT_TRUE(worker->take_over(*second));
+    ASSERT_EQ(worker->converse(
+                  "x", [](std::string_view printed) { return !printed.empty(); }, patience),
+              Worker::Stop::enough);
+    EXPECT_EQ(worker->printed(), "b") << round;
+  }
 }
 
 }  // namespace
