@@ -1,5 +1,5 @@
-// instants KERNEL INITRD DISK COUNT SEED: a machine by the instruction clock is captured at COUNT random instants of its life; it, and a
-// copy from each instant, must end with the same memory, and have printed the same.
+// instants KERNEL INITRD DISK COUNT SEED: a machine by the instruction clock is captured at COUNT random instants of
+// its life; it, and a copy from each instant, must end with the same memory, and have printed the same.
 #include <algorithm>
 #include <condition_variable>
 #include <cstdio>
@@ -126,9 +126,10 @@ int main(int count, char** arguments) {
   for (auto& instant : instants) instant.ns = std::int64_t(random() % std::uint64_t(length));
   std::ranges::sort(instants, {}, &Instant::ns);
   const auto captured = live_captured(config, instants);
-  if (!captured->same_end(*alone) || captured->printed != alone->printed) fail("the machine that was captured ended otherwise");
+  if (!captured->same_end(*alone) || captured->printed != alone->printed)
+    fail("the machine that was captured ended otherwise");
   const auto wrong = live_copies(config, instants, *alone);
-  std::printf("%zu instants of %.3f s of guest time, memory hash %016llx: %zu copies ended otherwise\n", instants.size(),
-              double(length) / 1e9, static_cast<unsigned long long>(alone->hash), wrong);
+  std::printf("%zu instants of %.3f s of guest time, memory hash %016llx: %zu copies ended otherwise\n",
+              instants.size(), double(length) / 1e9, static_cast<unsigned long long>(alone->hash), wrong);
   return wrong == 0 ? 0 : 1;
 }
