@@ -47,9 +47,9 @@ int main(int count, char** arguments) {
     for (const auto& answer : answers) behind += answer != asked + 1;
     std::printf(
         "%6.1f s: %zu machines run, %zu ended, %zu have not answered, %.1f turns a second, latest %.1f ms, %.0f MiB "
-        "resident\n",
+        "resident, %zu pages shared and %llu saved\n",
         seconds_since(begin), now.machines, now.ended, behind, double(now.turns) / seconds_since(begin),
-        double(now.latest_ns) / 1e6, resident() / (1 << 20));
+        double(now.latest_ns) / 1e6, resident() / (1 << 20), now.shared_pages, (unsigned long long)now.saved_pages);
     std::fflush(stdout);
   }
   return 0;

@@ -13,7 +13,7 @@
 namespace doppel {
 
 struct ControlRequest {
-  static constexpr std::size_t most_descriptors = 4;
+  static constexpr std::size_t most_descriptors = 8;
   std::string verb;
   nlohmann::json arguments;                 // the whole object
   std::vector<FileDescriptor> descriptors;  // closed with the request unless they are taken

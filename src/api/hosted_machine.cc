@@ -1,26 +1,46 @@
 #include "api/hosted_machine.h"
 
 #include <csignal>
+#include <filesystem>
 
 #include "api/statistics_record.h"
 #include "base/clock.h"
 #include "snapshot/machine_description.h"
+#include "storage/overlay.h"
 
 namespace doppel {
 
 using nlohmann::json;
 
+namespace {
+
+/// Those that keep what is written, and where that is kept in a copy.
+std::vector<std::string> name_disks(MachineConfig& config, bool copy) {
+  std::vector<std::string> kept;
+  for (auto& disk : config.disks) {
+    std::error_code failed;
+    if (const auto whole = std::filesystem::absolute(disk.path, failed); !failed) disk.path = whole.string();
+    const bool keeps = !disk.read_only && !disk.snapshot;
+    kept.push_back(keeps ? disk.path : std::string());
+    if (keeps && copy) disk.overlay = overlay_path(disk.path, config.identity);
+  }
+  return kept;
+}
+
+}  // namespace
+
 Result<std::unique_ptr<HostedMachine>> HostedMachine::create(const RuntimeFolder& folder, const MachineRecord& record,
                                                              MachineConfig config, std::function<void()> running,
                                                              const MachineImage* image) {
-  auto entry = folder.claim(record);
-  if (!entry) return entry.failure();
-  auto hosted = std::unique_ptr<HostedMachine>(new HostedMachine(record, *std::move(entry)));
   config.identity = record.name;
-  hosted->description_ = describe_machine(config);
-  auto made = hosted->serve(config, std::move(running));
+  auto named = record;
+  named.disks = name_disks(config, image != nullptr);
+  auto entry = folder.claim(named);
+  if (!entry) return entry.failure();
+  auto hosted = std::unique_ptr<HostedMachine>(new HostedMachine(named, std::move(config), *std::move(entry)));
+  auto made = hosted->serve(std::move(running));
   if (made) {
-    auto machine = image ? Machine::create(config, *image) : Machine::create(config);
+    auto machine = image ? Machine::create(hosted->config_, *image) : Machine::create(hosted->config_);
     if (machine) {
       if (image) (*machine)->become(record.name);
       hosted->machine_ = std::move(*machine);
@@ -36,7 +56,7 @@ Result<std::unique_ptr<HostedMachine>> HostedMachine::create(const RuntimeFolder
   return made.failure();
 }
 
-Result<void> HostedMachine::serve(MachineConfig& config, std::function<void()> running) {
+Result<void> HostedMachine::serve(std::function<void()> running) {
   auto listener = entry_.listen();
   if (!listener) return listener.failure();
   auto server = ControlServer::create(*std::move(listener));
@@ -44,25 +64,25 @@ Result<void> HostedMachine::serve(MachineConfig& config, std::function<void()> r
   server_ = std::move(*server);
   std::signal(SIGPIPE, SIG_IGN);
   if (record_.background)
-    if (auto kept = keep_console(config); !kept) return kept;
+    if (auto kept = keep_console(); !kept) return kept;
   add_verbs();
-  config.hosting = {.serves_socket = true,
-                    .start_threads =
-                        [this] {
-                          server_->start();
-                          sender_.start();
-                        },
-                    .running =
-                        [this, running = std::move(running)] {
-                          ran_ = true;
-                          std::lock_guard guard(server_->lock());
-                          if (status_.state == MachineState::starting) set_state(MachineState::running);
-                          if (running) running();
-                        }};
+  config_.hosting = {.serves_socket = true,
+                     .start_threads =
+                         [this] {
+                           server_->start();
+                           sender_.start();
+                         },
+                     .running =
+                         [this, running = std::move(running)] {
+                           ran_ = true;
+                           std::lock_guard guard(server_->lock());
+                           if (status_.state == MachineState::starting) set_state(MachineState::running);
+                           if (running) running();
+                         }};
   return {};
 }
 
-Result<void> HostedMachine::keep_console(MachineConfig& config) {
+Result<void> HostedMachine::keep_console() {
   auto first = entry_.make_file(console_log_names[0]), second = entry_.make_file(console_log_names[1]);
   for (const auto* file : {&first, &second})
     if (!*file) return file->failure();
@@ -75,7 +95,7 @@ Result<void> HostedMachine::keep_console(MachineConfig& config) {
   });
   console_.emplace(server_->loop(), ConsoleLog(*std::move(first), *std::move(second)));
   server_->set_closed([this](ControlConnection& connection) { console_->detach(connection); });
-  config.console_output = [this](std::span<const std::byte> text) { console_->output(text); };
+  config_.console_output = [this](std::span<const std::byte> text) { console_->output(text); };
   return {};
 }
 
@@ -87,6 +107,7 @@ void HostedMachine::add_verbs() {
                      {"cpus", record_.cpus},
                      {"created", record_.created_ns},
                      {"status", describe(status_)},
+                     {"overlays", machine_->disks_without_overlay()},
                      {"background", record_.background}};
        }});
   add({"stats",
@@ -94,6 +115,12 @@ void HostedMachine::add_verbs() {
   add({"pause", [this](ControlCall&) { return pause(true); }});
   add({"resume", [this](ControlCall&) { return pause(false); }});
   add({"capture", [this](ControlCall& call) { return capture(call.request); }});
+  add({"balloon", [this](ControlCall& call) -> Result<json> {
+         const auto bytes = call.request.number("bytes", 0, UINT64_MAX);
+         if (!bytes) return bytes.failure();
+         auto asked = machine_->set_memory_target(*bytes);
+         return asked ? Result<json>(json::object()) : asked.failure();
+       }});
   add({"stop", [this](ControlCall& call) { return stop(call); }});
   add({"resize", [this](ControlCall& call) { return resize(call.request); }});
   add({"attach", [this](ControlCall& call) { return attach(call); }});
@@ -105,20 +132,44 @@ Result<json> HostedMachine::pause(bool wanted) {
   return json::object();
 }
 
-/// Into the memory file that came with the request: whoever asked maps it, and finds the pages in it as they come.
-Result<json> HostedMachine::capture(ControlRequest& request) {
-  if (request.descriptors.size() != 1)
-    return error("a machine is captured into one file, which comes with the request");
-  if (sender_.full())
-    return error("{} copies of the machine are being written already: try again in a moment", ImageSender::most);
+/// The files for overlays that came with the request, for those disks that need one, in their order.
+Result<void> HostedMachine::keep_disks(ControlRequest& request) {
+  const auto disks = machine_->disks_without_overlay();
+  if (request.descriptors.size() != 1 + disks.size())
+    return error(
+        "a machine is captured into one file, which comes with the request, and an empty one for each disk that keeps "
+        "what is written and has no overlay yet: {}",
+        disks.size());
+  for (std::size_t n = 0; n < disks.size(); n++) {
+    const auto path = overlay_path(config_.disks[disks[n]].path, record_.name);
+    if (auto kept = machine_->keep_disk(disks[n], std::move(request.descriptors[1 + n]), path); !kept) return kept;
+  }
+  return {};
+}
+
+Result<MachineImage> HostedMachine::take_image(ControlRequest& request, std::vector<std::uint32_t>& hot,
+                                               std::int64_t& paused_ns) {
   const auto begin = monotonic_ns();
   machine_->pause();
-  const auto hot = machine_->hot_pages();
-  auto image = machine_->capture();
+  auto kept = keep_disks(request);
+  if (kept) hot = machine_->hot_pages();
+  auto image = kept ? machine_->capture() : kept.failure();
   if (status_.state != MachineState::paused) machine_->resume();  // also of one that is just starting
-  const auto paused = monotonic_ns() - begin;
+  paused_ns = monotonic_ns() - begin;
+  return image;
+}
+
+/// Into the memory file that came with the request: whoever asked maps it, and finds the pages in it as they come.
+Result<json> HostedMachine::capture(ControlRequest& request) {
+  if (request.descriptors.empty()) return error("a machine is captured into a file, which comes with the request");
+  if (sender_.full())
+    return error("{} copies of the machine are being written already: try again in a moment", ImageSender::most);
+  std::vector<std::uint32_t> hot;
+  std::int64_t paused = 0;
+  auto image = take_image(request, hot, paused);
   if (!image) return image.failure();
-  auto writer = TransferWriter::begin(request.descriptors[0], *std::move(image), description_, hot);
+  const auto description = describe_machine(config_, image->disks);
+  auto writer = TransferWriter::begin(request.descriptors[0], *std::move(image), description, hot);
   if (!writer) return writer.failure();
   sender_.send(*std::move(writer));
   return json{{"paused", paused}};

@@ -19,7 +19,8 @@ class HostedMachine {
   /// With MachineRecord::background the console is kept here (see BackgroundConsole), and SIGTERM, SIGINT and SIGHUP
   /// end the machine as if the power went off; else the console is where `config` says. `running` is called when
   /// nothing can fail any more. A machine that cannot be made leaves no name behind. With an image it is a copy of what
-  /// was captured, which hears that it is another machine, of this name.
+  /// was captured, which hears that it is another machine, of this name, and keeps in overlays of its own what it
+  /// writes to disks that are neither read-only nor `snapshot` (overlay_path()).
   static Result<std::unique_ptr<HostedMachine>> create(const RuntimeFolder& folder, const MachineRecord& record,
                                                        MachineConfig config, std::function<void()> running = {},
                                                        const MachineImage* image = nullptr);
@@ -35,12 +36,15 @@ class HostedMachine {
   void add(ControlVerb verb) { server_->add(std::move(verb)); }
 
  private:
-  HostedMachine(MachineRecord record, ClaimedEntry entry) : record_(std::move(record)), entry_(std::move(entry)) {}
-  Result<void> serve(MachineConfig& config, std::function<void()> running);
-  Result<void> keep_console(MachineConfig& config);
+  HostedMachine(MachineRecord record, MachineConfig config, ClaimedEntry entry)
+      : record_(std::move(record)), entry_(std::move(entry)), config_(std::move(config)) {}
+  Result<void> serve(std::function<void()> running);
+  Result<void> keep_console();
   void add_verbs();
   Result<nlohmann::json> pause(bool wanted);
   Result<nlohmann::json> stop(ControlCall& call);
+  Result<void> keep_disks(ControlRequest& request);
+  Result<MachineImage> take_image(ControlRequest& request, std::vector<std::uint32_t>& hot, std::int64_t& paused_ns);
   Result<nlohmann::json> capture(ControlRequest& request);
   Result<nlohmann::json> resize(const ControlRequest& request);
   Result<nlohmann::json> attach(ControlCall& call);
@@ -53,7 +57,7 @@ class HostedMachine {
   std::optional<BackgroundConsole> console_;
   std::unique_ptr<HostSignals> signals_;
   std::unique_ptr<Machine> machine_;
-  std::string description_;
+  MachineConfig config_;
   ImageSender sender_;
   MachineStatus status_;  // under the server's lock
   bool ran_ = false;

@@ -11,7 +11,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t longest_name = 64, longest_text = 4096, status_length = 32;
+constexpr std::size_t longest_name = 64, longest_text = 4096, status_length = 32, most_disks = 6;
 constexpr std::array<std::string_view, 5> state_names = {"starting", "running", "paused", "exited", "died"};
 constexpr std::string_view gone_word = "gone";
 
@@ -35,6 +35,19 @@ bool read(const json& object, const char* key, bool& out) {
   const auto found = object.find(key);
   if (found == object.end() || !found->is_boolean()) return false;
   out = found->get<bool>();
+  return true;
+}
+
+/// Machines of older versions have said nothing of their disks.
+bool read_disks(const json& object, std::vector<std::string>& disks) {
+  if (!object.contains("disks")) return true;
+  const auto& all = object["disks"];
+  if (!all.is_array() || all.size() > most_disks) return false;
+  for (const auto& path : all) {
+    if (!path.is_string()) return false;
+    disks.push_back(path.get<std::string>());
+    if (!disks.back().empty() && (disks.back()[0] != '/' || disks.back().find('\0') != std::string::npos)) return false;
+  }
   return true;
 }
 
@@ -63,8 +76,9 @@ std::string record_text(const MachineRecord& record) {
               {"memory", record.memory},
               {"cpus", record.cpus},
               {"background", record.background},
-              {"remove", record.remove}}
-             .dump() +
+              {"remove", record.remove},
+              {"disks", record.disks}}
+             .dump(-1, ' ', false, json::error_handler_t::replace) +
          "\n";
 }
 
@@ -80,7 +94,8 @@ Result<MachineRecord> parse_record(std::string_view text) {
                      read(object, "pid", r.process) && read(object, "what", r.what) &&
                      read(object, "memory", r.memory) && read(object, "cpus", r.cpus) &&
                      read(object, "background", r.background) && read(object, "remove", r.remove);
-  if (!whole || !sound_machine_name(r.name)) return error("its machine.json is damaged");
+  if (!whole || !read_disks(object, r.disks) || !sound_machine_name(r.name))
+    return error("its machine.json is damaged");
   return r;
 }
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 
@@ -19,6 +20,8 @@ struct MachineRecord {
   unsigned cpus = 0;
   bool background = false;  // its console is kept: it has a log, and can be attached to
   bool remove = false;      // nothing is left of it when it has ended
+  /// Files of its disks that keep what is written, by MachineConfig::disks; empty for the others. Absolute.
+  std::vector<std::string> disks = {};
 };
 
 /// Where a machine is in its life. `died`: its process ended without a word.

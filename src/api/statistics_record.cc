@@ -106,8 +106,14 @@ std::vector<MachineStatistics::Place> read_places(const json& object) {
 }  // namespace
 
 json statistics_json(const MachineStatistics& s) {
-  json out{{"seconds", s.seconds},         {"seconds_waiting", s.seconds_waiting},   {"cpus", s.cpus},
-           {"dirty_pages", s.dirty_pages}, {"harts", write(s.harts, hart_counters)}, {"places", json::array()}};
+  json out{{"seconds", s.seconds},
+           {"seconds_waiting", s.seconds_waiting},
+           {"cpus", s.cpus},
+           {"dirty_pages", s.dirty_pages},
+           {"balloon_pages", s.balloon_pages},
+           {"discarded_pages", s.discarded_pages},
+           {"harts", write(s.harts, hart_counters)},
+           {"places", json::array()}};
   for (const auto& place : s.places) out["places"].push_back({{"pc", place.pc}, {"mode", std::string(1, place.mode)}});
   if (s.engine) {
     out["engine"] = write(*s.engine, engine_counters);
@@ -128,6 +134,8 @@ MachineStatistics read_statistics(const json& object) {
   s.seconds_waiting = real(object, "seconds_waiting");
   s.cpus = unsigned(number(object, "cpus"));
   s.dirty_pages = number(object, "dirty_pages");
+  s.balloon_pages = number(object, "balloon_pages");
+  s.discarded_pages = number(object, "discarded_pages");
   s.memory_hash = number(object, "memory_hash");
   s.harts = read<HartCounters>(part(object, "harts"), hart_counters);
   s.places = read_places(object);

@@ -26,6 +26,7 @@ void add_logs(CLI::App& program, Action& action);
 void add_stats(CLI::App& program, Action& action);
 void add_stop(CLI::App& program, Action& action);
 void add_kill(CLI::App& program, Action& action);
+void add_balloon(CLI::App& program, Action& action);
 void add_pause(CLI::App& program, Action& action);
 void add_resume(CLI::App& program, Action& action);
 void add_rm(CLI::App& program, Action& action);

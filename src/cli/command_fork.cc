@@ -15,7 +15,7 @@ namespace {
 struct ForkOptions {
   std::string machine, names;
   unsigned count = 1;
-  bool remove = false;
+  bool remove = false, snapshot = false;
 };
 
 std::string name_of(const ForkOptions& o, unsigned number) {
@@ -44,6 +44,7 @@ Result<int> run_copy(const RuntimeFolder& folder, const ForkOptions& o, const Ma
   record.created_ns = wall_clock_ns();
   record.background = true, record.remove = o.remove;
   use_code_cache(saved->config);
+  for (auto& disk : saved->config.disks) disk.snapshot |= o.snapshot;
   auto hosted = HostedMachine::create(folder, record, saved->config, running, &saved->image);
   if (!hosted) return hosted.failure();
   const auto outcome = (*hosted)->run();
@@ -95,11 +96,14 @@ void add_fork(CLI::App& program, Action& action) {
       ->capture_default_str();
   verb->add_option("--name", o.names, "Their names, with {} where the number goes; by default MACHINE-{}")
       ->type_name("NAME");
+  verb->add_flag("--snapshot", o.snapshot, "Throw away what the copies write to their disks");
   verb->add_flag("--rm", o.remove, "Leave nothing of a copy when it has ended");
   verb->footer(
       "Prints the names. Each copy has its own memory, disks, network and entropy, and can read its name from the "
       "port\n"
-      "doppel.identity; TCP connections of the original end with a reset in it. The original runs on.");
+      "doppel.identity; TCP connections of the original end with a reset in it. The original runs on. What each "
+      "flushes to\n"
+      "a disk FILE that is kept is in FILE.NAME.overlay, over FILE, which is only read from now on.");
   verb->callback([options, &action] { action = [options] { return fork(*options); }; });
 }
 

@@ -19,6 +19,7 @@
 #include "cli/named_machines.h"
 #include "cli/snapshot_folder.h"
 #include "cli/statistics_text.h"
+#include "machine/byte_size.h"
 #include "machine/machine.h"
 
 namespace doppel {
@@ -36,31 +37,10 @@ struct RunOptions {
   MachineConfig config;
 };
 
-/// 512M, 2G, 1048576: bytes, with a power-of-two suffix.
-Result<std::uint64_t> parse_size(const std::string& text) {
-  std::size_t used = 0;
-  std::uint64_t number = 0;
-  try {
-    if (!text.empty() && text[0] != '-') number = std::stoull(text, &used);
-  } catch (const std::exception&) {
-    used = 0;
-  }
-  const auto suffix = text.substr(used);
-  const std::string_view units = "KMGT";
-  const bool plain = suffix.empty();
-  const auto unit = plain ? 0 : units.find(char(std::toupper(suffix[0])));
-  const bool known = plain || (unit != std::string_view::npos &&
-                               (suffix.size() == 1 || suffix.substr(1) == "iB" || suffix.substr(1) == "B"));
-  const unsigned shift = plain ? 0 : 10 * (unsigned(unit) + 1);
-  if (used == 0 || !known || (number << shift >> shift) != number)
-    return error("'{}' is not a size: write for instance 512M or 2G", text);
-  return number << shift;
-}
-
 /// Nothing is opened for a run that does not come to translating.
 Result<void> apply_code_cache(RunOptions& o) {
   auto& c = o.config;
-  const auto size = parse_size(o.code_cache_size);
+  const auto size = parse_byte_size(o.code_cache_size);
   if (!size) return size.failure();
   if (*size < (16ULL << 20) || *size > (1ULL << 30))
     return error("--code-cache-size is {}, and must be 16M to 1G", o.code_cache_size);
@@ -90,6 +70,7 @@ Result<void> apply_snapshot(RunOptions& o) {
   o.saved = *std::move(saved);
   auto config = o.saved->config;
   const auto& run = o.config;
+  for (auto& disk : config.disks) disk.snapshot |= o.snapshot;
   config.console = run.console, config.ports = run.ports, config.engine = run.engine, config.sandbox = run.sandbox;
   config.code_cache = run.code_cache, config.code_store = run.code_store, config.reports = run.reports;
   if (!config.ports.empty() && config.network != NetworkKind::user)
@@ -107,7 +88,7 @@ std::jthread prefetch(const RunOptions& o) {
 
 Result<void> apply(RunOptions& o) {
   auto& c = o.config;
-  const auto memory = parse_size(o.memory);
+  const auto memory = parse_byte_size(o.memory);
   if (!memory) return memory.failure();
   c.memory = *memory;
   if (auto applied = apply_code_cache(o); !applied) return applied;
@@ -315,8 +296,8 @@ void add_run(CLI::App& program, Action& action) {
       "On a terminal: Ctrl-A X leaves, Ctrl-A H shows help, Ctrl-A Ctrl-A types Ctrl-A.\n"
       "The exit status is 0 when the guest powers off, its own code when a test program ends with one, and 2 for what "
       "cannot be done.");
-  for (const char* fixed : {"IMAGE", "--kernel", "--initrd", "--append", "--firmware", "--dtb", "--disk", "--snapshot",
-                            "--memory", "--cpus", "--mmu", "--net", "--mac", "--clock", "--dump-dtb", "--signature"})
+  for (const char* fixed : {"IMAGE", "--kernel", "--initrd", "--append", "--firmware", "--dtb", "--disk", "--memory",
+                            "--cpus", "--mmu", "--net", "--mac", "--clock", "--dump-dtb", "--signature"})
     from->excludes(verb->get_option(fixed));
   verb->callback([options, console, &action] {
     options->console_given = console->count() > 0;

@@ -167,7 +167,10 @@ void add_snapshot(CLI::App& program, Action& action) {
   name(in);
   in->add_flag("--replace", o.replace, "In the place of the snapshot that has this name");
   verb->require_subcommand(1);
-  verb->footer("doppel run --from NAME runs one. Disks of the machine must be given as FILE,snapshot or FILE,ro.");
+  verb->footer(
+      "doppel run --from NAME runs one. What the machine flushes to a disk FILE that is kept is in "
+      "FILE.MACHINE.overlay from\n"
+      "then on, over FILE, which is only read.");
 }
 
 }  // namespace doppel

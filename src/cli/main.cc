@@ -73,10 +73,10 @@ int main(int argc, char** argv) {
   program.require_subcommand(1);
   program.get_formatter()->column_width(34);
   doppel::Action action;
-  for (const auto add :
-       {doppel::add_run, doppel::add_ls, doppel::add_attach, doppel::add_logs, doppel::add_stats, doppel::add_stop,
-        doppel::add_kill, doppel::add_pause, doppel::add_resume, doppel::add_rm, doppel::add_snapshot, doppel::add_fork,
-        doppel::add_fleet, doppel::add_image, doppel::add_disk, doppel::add_version})
+  for (const auto add : {doppel::add_run, doppel::add_ls, doppel::add_attach, doppel::add_logs, doppel::add_stats,
+                         doppel::add_stop, doppel::add_kill, doppel::add_balloon, doppel::add_pause, doppel::add_resume,
+                         doppel::add_rm, doppel::add_snapshot, doppel::add_fork, doppel::add_fleet, doppel::add_image,
+                         doppel::add_disk, doppel::add_version})
     add(program, action);
   program.footer("Start with: doppel run        (boots Debian 13 to a shell; Ctrl-A X leaves)");
   try {

@@ -53,10 +53,12 @@ void print_statistics(std::FILE* to, const MachineStatistics& s) {
         "waits (WFI)           {:>16}\n"
         "seconds in WFI        {:>16.3f}\n"
         "seconds               {:>16.3f}\n"
-        "dirty pages           {:>16}\n",
+        "dirty pages           {:>16}\n"
+        "pages in the balloon  {:>16}\n"
+        "pages given back      {:>16}\n",
         h.instructions, busy > 0 ? double(h.instructions) / busy : 0.0, h.exceptions, h.interrupts, h.tlb_misses,
         h.tlb_flushes, h.blocks_decoded, h.device_accesses, h.watched_reservations, h.waits, s.seconds_waiting,
-        s.seconds, s.dirty_pages);
+        s.seconds, s.dirty_pages, s.balloon_pages, s.discarded_pages);
   if (s.engine)
     print(to,
           "translations          {:>16}\n"

@@ -15,4 +15,7 @@ inline std::string byte_size_text(std::uint64_t bytes) {
   return fmt::format("{} bytes", bytes);
 }
 
+/// 512M, 2G, 2GiB, 1048576: bytes, with a power-of-two suffix.
+Result<std::uint64_t> parse_byte_size(const std::string& text);
+
 }  // namespace doppel

@@ -12,6 +12,7 @@
 #include "machine/byte_size.h"
 #include "machine/memory_map.h"
 #include "machine/peer_network.h"
+#include "storage/overlay.h"
 
 namespace doppel {
 namespace {
@@ -241,6 +242,12 @@ Result<void> Computer::make_harts() {
       for (const auto& hart : harts_) hart->forget_page(page);
     });
   });
+  memory_->set_standstill([this](const std::function<void()>& action) {
+    scheduler_->exclusive([&] {
+      action();
+      for (const auto& hart : harts_) hart->forget_pages();
+    });
+  });
   sbi_ = std::make_unique<Sbi>(Sbi::Host{
       .memory = *memory_,
       .harts = harts_,
@@ -283,25 +290,49 @@ Result<std::unique_ptr<Network>> Computer::make_network() {
   return input_->wrap(std::move(*network));
 }
 
+/// A disk, from its file or as it is in an image.
+Result<std::unique_ptr<LayeredDisk>> Computer::make_disk(const DiskSpec& spec, const DiskImage* image,
+                                                         const std::shared_ptr<ScratchFile>& scratch) {
+  std::unique_ptr<LayeredDisk> disk;
+  if (image) {
+    disk = std::make_unique<LayeredDisk>(*image, spec.read_only, scratch);
+  } else {
+    auto as_it_is = spec;
+    as_it_is.read_only |= spec.snapshot;
+    auto opened = open_disk(as_it_is);
+    if (!opened) return opened.failure();
+    disk = spec.snapshot
+               ? std::make_unique<LayeredDisk>(DiskImage{*std::move(opened), nullptr}, spec.read_only, scratch)
+               : std::make_unique<LayeredDisk>(*std::move(opened), scratch);
+  }
+  if (spec.overlay.empty()) return disk;
+  auto file = make_overlay_file(spec.overlay, spec.path);
+  if (!file) return file.failure();
+  auto kept = disk->keep_in(*std::move(file), spec.overlay);
+  if (kept) return disk;
+  drop_overlay_file(spec.overlay);
+  return kept.failure();
+}
+
 /// The disks, from their files or as they are in an image.
 Result<void> Computer::make_disks(const VirtioHost& host, const MachineImage* image) {
   if (config_.disks.empty()) return {};
   if (image && image->disks.size() != config_.disks.size())
     return error("the saved machine has {} disks, and this one {}", image->disks.size(), config_.disks.size());
-  // Now, because later the sandbox forbids it. A machine that does without it cannot be captured.
+  // Now, because later the sandbox forbids it. A machine may do without it that is never captured.
   std::shared_ptr<ScratchFile> scratch;
-  if (auto made = ScratchFile::of_process()) scratch = std::move(*made);
+  const bool needed =
+      std::ranges::any_of(config_.disks, [&](auto& d) { return !d.read_only && (image || d.snapshot); });
+  auto made = ScratchFile::of_process();
+  if (made)
+    scratch = *std::move(made);
+  else if (needed)
+    return made.failure();
   for (const auto& spec : config_.disks) {
-    std::unique_ptr<LayeredDisk> disk;
-    if (image) {
-      disk = std::make_unique<LayeredDisk>(image->disks[disks_.size()], spec.read_only, scratch);
-    } else {
-      auto opened = open_disk(spec);
-      if (!opened) return opened.failure();
-      disk = std::make_unique<LayeredDisk>(std::move(*opened), scratch, !spec.snapshot);
-    }
-    auto* const content = disk.get();
-    auto requests = input_->open(std::move(disk));
+    auto disk = make_disk(spec, image ? &image->disks[disks_.size()] : nullptr, scratch);
+    if (!disk) return disk.failure();
+    auto* const content = disk->get();
+    auto requests = input_->open(*std::move(disk));
     disks_.push_back({requests.get(), content});
     const auto serial = fmt::format("doppel-{}", virtio_.size());
     auto block = std::make_unique<VirtioBlock>(host, std::move(requests), serial, std::min(config_.cpus, 4u));
@@ -326,8 +357,17 @@ Result<void> Computer::make_virtio(const MachineImage* image) {
                                          {.name = "doppel.identity", .console = false, .port = &identity_port_}});
   virtio_console_ = console.get();
   if (auto attached = attach_virtio(std::move(console)); !attached) return attached;
-  return attach_virtio(
-      std::make_unique<VirtioEntropy>(host, [this](std::span<std::byte> out) { input_->entropy(out); }));
+  auto entropy = std::make_unique<VirtioEntropy>(host, [this](std::span<std::byte> out) { input_->entropy(out); });
+  if (auto attached = attach_virtio(std::move(entropy)); !attached) return attached;
+  return make_balloon(host, image);
+}
+
+/// The last device, where the board has room for it.
+Result<void> Computer::make_balloon(const VirtioHost& host, const MachineImage* image) {
+  if (image ? virtio_devices(*image) <= virtio_.size() : virtio_.size() == virtio_slots) return {};
+  auto balloon = std::make_unique<VirtioBalloon>(host);
+  balloon_ = balloon.get();
+  return attach_virtio(std::move(balloon));
 }
 
 Result<std::vector<std::byte>> Computer::build_device_tree(std::optional<AddressRange> initrd) {

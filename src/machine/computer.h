@@ -8,6 +8,7 @@
 #include "device/plic.h"
 #include "device/test_finisher.h"
 #include "device/uart16550.h"
+#include "device/virtio/balloon.h"
 #include "device/virtio/block.h"
 #include "device/virtio/console.h"
 #include "device/virtio/mmio.h"
@@ -41,6 +42,8 @@ class Computer final : public Machine,
   void pause_soon() override;
   std::int64_t guest_ns() override { return input_->now_ns(); }
   void pause_when(std::int64_t guest_ns, std::function<void()> then) override;
+  std::vector<std::size_t> disks_without_overlay() override;
+  Result<void> keep_disk(std::size_t disk, FileDescriptor file, const std::string& path) override;
   Result<MachineImage> capture() override;
   Result<void> take_over(MachineImage image, std::int64_t elapsed_ns) override;
   std::vector<std::uint32_t> hot_pages() override;
@@ -49,6 +52,7 @@ class Computer final : public Machine,
   void set_mac(const MacAddress& mac) override;
   std::size_t type(std::span<const std::byte> keys) override;
   void resize_console(std::uint16_t columns, std::uint16_t rows) override;
+  Result<void> set_memory_target(std::uint64_t bytes) override;
   void power_off() override;
   MachineStatistics statistics() override;
   const std::vector<std::byte>& device_tree() const override { return device_tree_; }
@@ -75,6 +79,9 @@ class Computer final : public Machine,
   void make_htif();
   Result<std::unique_ptr<Network>> make_network();
   Result<void> make_virtio(const MachineImage* image);
+  Result<void> make_balloon(const VirtioHost& host, const MachineImage* image);
+  static Result<std::unique_ptr<LayeredDisk>> make_disk(const DiskSpec& spec, const DiskImage* image,
+                                                        const std::shared_ptr<ScratchFile>& scratch);
   Result<void> make_disks(const VirtioHost& host, const MachineImage* image);
   Result<void> make_harts();
   Result<void> attach_virtio(std::unique_ptr<VirtioDevice> device);
@@ -96,6 +103,7 @@ class Computer final : public Machine,
 
   // computer_image.cc
   std::string shape() const;
+  static std::size_t virtio_devices(const MachineImage& image);
   Result<void> read_board(const MachineImage& image);
   Result<void> check_alive();
   Result<std::vector<DiskImage>> freeze_disks();
@@ -166,7 +174,8 @@ class Computer final : public Machine,
   std::vector<std::unique_ptr<VirtioMmio>> virtio_;
   VirtioConsole* virtio_console_ = nullptr;
   std::vector<VirtioBlock*> blocks_;
-  VirtioNet* card_ = nullptr;  // null: no network
+  VirtioNet* card_ = nullptr;         // null: no network
+  VirtioBalloon* balloon_ = nullptr;  // null: no slot was left, or it was captured before there were balloons
   struct DiskParts {
     AsyncDisk* requests;  // the device's
     LayeredDisk* content;

@@ -51,6 +51,16 @@ std::string Computer::shape() const {
                      unsigned(config_.clock), fmt::join(devices, " "));
 }
 
+/// How many devices over virtio the machine had that was captured.
+std::size_t Computer::virtio_devices(const MachineImage& image) {
+  Reader in(image.state);
+  const auto shape = in.blob(longest_shape);
+  const std::string_view text(reinterpret_cast<const char*>(shape.data()), shape.size());
+  std::size_t count = 0;
+  for (auto at = text.find("virtio-mmio"); at != text.npos; at = text.find("virtio-mmio", at + 1)) count++;
+  return count;
+}
+
 void Computer::save_board(Writer& out) const {
   out.put<std::uint64_t>(board_.machine_mode);
   out.put<std::uint64_t>(board_.htif.has_value());
@@ -158,13 +168,25 @@ Result<void> Computer::restore_keys(Reader& in) {
   return {};
 }
 
+std::vector<std::size_t> Computer::disks_without_overlay() {
+  std::vector<std::size_t> all;
+  for (std::size_t n = 0; n < disks_.size(); n++)
+    if (disks_[n].content->needs_overlay()) all.push_back(n);
+  return all;
+}
+
+Result<void> Computer::keep_disk(std::size_t disk, FileDescriptor file, const std::string& path) {
+  std::lock_guard guard(lock_);
+  if (disk >= disks_.size()) return error("the machine has no disk {}", disk);
+  disks_[disk].requests->drain();
+  return disks_[disk].content->keep_in(std::move(file), path);
+}
+
 Result<std::vector<DiskImage>> Computer::freeze_disks() {
   // What a guest flushes to such a disk is durable, and a layer in a temporary file is not.
-  for (std::size_t n = 0; n < disks_.size(); n++)
-    if (disks_[n].content->keeps())
-      return error(
-          "{} keeps what the guest writes to it, so the machine cannot be copied: give it as {},snapshot or ,ro",
-          config_.disks[n].path, config_.disks[n].path);
+  if (const auto kept = disks_without_overlay(); !kept.empty())
+    return error("what the guest flushes to {} has nowhere to be kept once the machine is captured",
+                 config_.disks[kept[0]].path);
   std::vector<DiskImage> images;
   for (const auto& disk : disks_) {
     disk.requests->drain();

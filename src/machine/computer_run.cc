@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/clock.h"
+#include "machine/byte_size.h"
 #include "machine/computer.h"
 #include "machine/memory_map.h"
 #include "machine/sandbox.h"
@@ -90,6 +91,15 @@ std::size_t Computer::type(std::span<const std::byte> keys) {
 void Computer::resize_console(std::uint16_t columns, std::uint16_t rows) {
   std::lock_guard guard(lock_);
   input_->deliver([this, columns, rows] { virtio_console_->resize(columns, rows); });
+}
+
+Result<void> Computer::set_memory_target(std::uint64_t bytes) {
+  std::lock_guard guard(lock_);
+  if (!balloon_) return error("the machine has no memory balloon");
+  if (bytes > config_.memory) return error("the machine has {} of memory", byte_size_text(config_.memory));
+  const auto pages = std::uint32_t((config_.memory - bytes) >> page_shift);
+  input_->deliver([this, pages] { balloon_->set_target(pages); });
+  return {};
 }
 
 std::size_t Computer::typed(std::span<const std::byte> keys) {
@@ -290,6 +300,7 @@ void Computer::count(MachineStatistics& all) {
       all.harts.interpreted[op] += hart->counters().interpreted[op];
   if (engine_) all.engine = engine_->counters(), all.code_store = engine_->store_counters();
   all.dirty_pages = memory_->dirty_pages().size();
+  if (balloon_) all.balloon_pages = balloon_->counters().inflated, all.discarded_pages = balloon_->counters().discarded;
 }
 
 }  // namespace doppel

@@ -92,6 +92,8 @@ struct MachineStatistics {
     char mode;  // 'U', 'S' or 'M'
   };
   std::vector<Place> places;                       // where each hart is, by number
+  std::uint64_t balloon_pages = 0;                 // that the guest has put in its balloon
+  std::uint64_t discarded_pages = 0;               // that it gave back, through the balloon or as free
   std::uint64_t dirty_pages = 0, memory_hash = 0;  // the hash only with ClockKind::instructions
 };
 
@@ -117,6 +119,12 @@ class Machine {
   /// Pauses when guest time reaches `guest_ns` nanoseconds since the machine was made; `then` is called on a thread of
   /// the machine's, which must not wait for anything.
   virtual void pause_when(std::int64_t guest_ns, std::function<void()> then) = 0;
+  /// Disks, by their numbers in MachineConfig::disks, that keep what the guest writes in their files and have no
+  /// overlay yet: before the machine is captured, keep_disk() gives them one. While it is paused.
+  virtual std::vector<std::size_t> disks_without_overlay() = 0;
+  /// The disk's file is from now on only read, by whoever likes, and what the guest flushes to the disk is durable in
+  /// an overlay that is made in `file`, empty and open for writing, at `path` beside the disk's. While it is paused.
+  virtual Result<void> keep_disk(std::size_t disk, FileDescriptor file, const std::string& path) = 0;
   /// The machine as it is, to go on from in others like it; while it is paused. Waits for what its disks are at. What
   /// was in the files of its disks is from now on only read, and what the guest writes goes to layers over it.
   virtual Result<MachineImage> capture() = 0;
@@ -141,6 +149,8 @@ class Machine {
   virtual std::size_t type(std::span<const std::byte> keys) = 0;
   /// The console's size in characters. Any thread.
   virtual void resize_console(std::uint16_t columns, std::uint16_t rows) = 0;
+  /// Asks the guest, through its memory balloon, to do with so many bytes of its memory. Any thread.
+  virtual Result<void> set_memory_target(std::uint64_t bytes) = 0;
   /// Ends a run() under way as if the power went off. Any thread.
   virtual void power_off() = 0;
   /// Any thread but a hart's, once run() has begun; harts that run stand still for some microseconds. The memory's hash

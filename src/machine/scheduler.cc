@@ -93,7 +93,9 @@ void Scheduler::halt() {
 void Scheduler::wait_halted() {
   std::unique_lock guard(lock_);
   // Not by running_: a hart that lets another's exclusive action go first is not counted there, and comes back.
-  settled_.wait(guard, [&] { return std::ranges::none_of(slots_, [](auto& s) { return s.state == State::running; }); });
+  settled_.wait(guard, [&] {
+    return !between_ && std::ranges::none_of(slots_, [](auto& s) { return s.state == State::running; });
+  });
 }
 
 void Scheduler::resume() {
@@ -269,6 +271,16 @@ void Scheduler::work() {
   while (auto* slot = next_ready(guard)) run_slot(guard, *slot, hooks_.quantum);
 }
 
+/// What the deterministic worker does without the lock. Who waits for it to halt would else find some of it done.
+void Scheduler::unlocked(std::unique_lock<std::mutex>& guard, const std::function<void()>& action) {
+  between_ = true;
+  guard.unlock();
+  action();
+  guard.lock();
+  between_ = false;
+  settled_.notify_all();
+}
+
 void Scheduler::work_deterministically() {
   pthread_setname_np(pthread_self(), "harts");
   std::unique_lock guard(lock_);
@@ -278,9 +290,7 @@ void Scheduler::work_deterministically() {
       continue;
     }
     if (!std::exchange(events_ran_, true)) {
-      guard.unlock();
-      input_.advance_to(quantum_ns_);  // events may wake harts, or halt
-      guard.lock();
+      unlocked(guard, [this] { input_.advance_to(quantum_ns_); });  // events may wake harts, or halt
       if (halted_) continue;
     }
     wake_due();
@@ -301,9 +311,9 @@ void Scheduler::work_deterministically() {
       events_ran_ = false;
       continue;
     }
-    guard.unlock();
-    const auto event = input_.next_event_ns();
-    guard.lock();
+    std::int64_t event = 0;
+    unlocked(guard, [&] { event = input_.next_event_ns(); });
+    if (halted_) continue;
     events_ran_ = false;
     const auto next = std::min(event, earliest_deadline());
     if (next != INT64_MAX)

@@ -81,6 +81,7 @@ class Scheduler {
   void stop_others(const Slot* self, const std::function<void()>& action);
   void work();
   void work_deterministically();
+  void unlocked(std::unique_lock<std::mutex>& guard, const std::function<void()>& action);
   void run_slot(std::unique_lock<std::mutex>& guard, Slot& slot, std::uint64_t instructions);
   Slot* next_ready(std::unique_lock<std::mutex>& guard);
   void make_ready(Slot& slot);
@@ -109,6 +110,7 @@ class Scheduler {
   std::uint64_t quantum_steps_ = 0;
   std::uint64_t turn_ = 0;              // the hart that comes next if it is ready
   bool events_ran_ = false;             // those that were due at quantum_ns_: once, also if that halted us
+  bool between_ = false;                // the worker is at events: it has not halted
   const Hart* quantum_hart_ = nullptr;  // null between quanta
 };
 

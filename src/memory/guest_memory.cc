@@ -28,8 +28,7 @@ std::shared_ptr<Layer> merge(const Layer& upper, const Layer& lower, bool only_h
   both->shares_pages = !only_here || upper.shares_pages || lower.shares_pages;
   if (!only_here) lower.shares_pages = true;
   both->parent = lower.parent;
-  for (const auto* layer : {&lower, &upper})
-    layer->for_each([&](std::uint64_t page) { both->put(page, layer->find(page)); });
+  for (const auto* layer : {&lower, &upper}) layer->for_each([&](std::uint64_t page) { both->take(page, *layer); });
   for (const auto* layer : {&lower, &upper})
     for (const auto& segment : layer->segments)
       if (std::ranges::find(both->segments, segment) == both->segments.end()) both->segments.push_back(segment);
@@ -82,6 +81,11 @@ void GuestMemory::mark_dirty(std::uint64_t page) {
 }
 
 std::byte* GuestMemory::allocate_frame() {
+  if (auto& free = private_->free_frames; !free.empty()) {
+    auto* frame = free.back();
+    free.pop_back();
+    return frame;
+  }
   if (!open_ || open_used_ == open_->size()) {
     if (spare_.empty()) {
       auto segment = Segment::create(small_segment_bytes);
@@ -98,10 +102,10 @@ std::byte* GuestMemory::allocate_frame() {
 
 std::byte* GuestMemory::page_for_write(std::uint64_t address, bool& replaced) {
   const auto page = index(address);
-  auto* bytes = private_->find(page);
+  auto* bytes = private_->own(page);
   if (!bytes) {
     std::lock_guard guard(lock_);
-    bytes = private_->find(page);
+    bytes = private_->own(page);
     if (!bytes) {
       bytes = allocate_frame();
       std::memcpy(bytes, find(page), page_size);
@@ -212,6 +216,48 @@ bool GuestMemory::fill(std::uint64_t address, std::uint8_t value, std::uint64_t 
   return true;
 }
 
+bool GuestMemory::discard(std::span<const GuestSpan> spans) {
+  if (!contains(spans)) return false;
+  const auto drop_all = [&] {
+    std::vector<std::byte*> freed;
+    for (const auto& span : spans) {
+      const auto guard = tell_observer(span.address, span.length);
+      const auto first = index(span.address + page_mask), last = index(span.address + span.length);
+      if (private_->flat() && first < last) {
+        for (auto page = first; page < last; page++) mark_discarded(page);
+        discard_host_pages(private_->own(first), last - first);
+      }
+      for (auto page = first; !private_->flat() && page < last; page++)
+        if (auto* frame = drop(page)) freed.push_back(frame);
+    }
+    std::lock_guard guard(lock_);
+    private_->give_back(freed);
+  };
+  // In a flat layer no page changes its place.
+  if (private_->flat() || !standstill_)
+    drop_all();
+  else
+    standstill_(drop_all);
+  return true;
+}
+
+void GuestMemory::mark_discarded(std::uint64_t page) {
+  mark_dirty(page);
+  if (code_[page / 64].load(std::memory_order_acquire) & (1ULL << page % 64)) code_written(page);
+}
+
+/// Makes a page zeros; its frame, if it had one of its own.
+std::byte* GuestMemory::drop(std::uint64_t page) {
+  const auto* layer = private_.get();
+  while (layer && !layer->holds(page)) layer = layer->parent.get();
+  if (!layer) return nullptr;
+  mark_discarded(page);
+  std::lock_guard guard(lock_);
+  auto* frame = private_->own(page);
+  private_->lend(page, zero_page);
+  return frame;
+}
+
 std::unique_lock<std::mutex> GuestMemory::tell_observer(std::uint64_t address, std::uint64_t length) const {
   return observer_ ? observer_(address, length) : std::unique_lock<std::mutex>();
 }
@@ -271,8 +317,8 @@ std::shared_ptr<Layer> GuestMemory::keep_pinned(const std::shared_ptr<const Laye
     for (const auto& span : pinned->spans_)
       for_each_part(span.address, span.length, [&](std::uint64_t at, std::uint64_t, std::uint64_t) {
         const auto page = index(at);
-        if (ours.find(page)) return;  // in two transfers
-        auto* bytes = const_cast<std::byte*>(frozen->find(page));
+        auto* bytes = frozen->own(page);
+        if (!bytes || ours.find(page)) return;  // discarded meanwhile, or in two transfers
         auto* copy = allocate_frame();
         racing_copy(copy, bytes, page_size);
         copies->put(page, copy);

@@ -68,7 +68,7 @@ class GuestMemory {
   std::byte* page_for_write(std::uint64_t address, bool& replaced);
 
   /// Whether the page is not private: page_for_write() would replace it.
-  bool shared(std::uint64_t address) const { return !private_->find(index(address)); }
+  bool shared(std::uint64_t address) const { return !private_->own(index(address)); }
   /// A reader (a number below 32) says so before it looks up a page that is shared and keeps where that is. readers()
   /// gives those of the page's present place, a bit for each, also to one who has just replaced it: who is not among
   /// them will find the new place.
@@ -79,6 +79,10 @@ class GuestMemory {
   [[nodiscard]] bool read(std::uint64_t address, void* out, std::uint64_t length);
   [[nodiscard]] bool write(std::uint64_t address, const void* data, std::uint64_t length);
   [[nodiscard]] bool fill(std::uint64_t address, std::uint8_t value, std::uint64_t length);
+
+  /// The pages that lie in a span as a whole are zeros from now on, and the host has their memory back until they are
+  /// written to. False, with nothing done, when the spans are not all RAM.
+  [[nodiscard]] bool discard(std::span<const GuestSpan> spans);
 
   /// For the host's kernel to write to behind the machine's back (a read of a disk): adds the host memory behind the
   /// spans to `pieces`, valid until `pinned` is released. A fork leaves what is pinned to this machine; the copy gets
@@ -96,6 +100,10 @@ class GuestMemory {
   /// Told of each page (its address) that one of these functions replaced by a copy of its own, before the bytes in it
   /// change.
   void set_replacement_observer(std::function<void(std::uint64_t address)> after) { replaced_ = std::move(after); }
+
+  /// Runs an action while no hart does, after which all have forgotten what they looked up.
+  using Standstill = std::function<void(const std::function<void()>& action)>;
+  void set_standstill(Standstill standstill) { standstill_ = std::move(standstill); }
 
   /// Told in one sentence when a page could not be brought from where the memory came from, once until the next
   /// adopt(); by whoever looked it up, who goes on with zeros, as others do that find one missing, when it has been
@@ -138,6 +146,8 @@ class GuestMemory {
   void unpin(const PinnedSpans& pinned);
   std::shared_ptr<Layer> keep_pinned(const std::shared_ptr<const Layer>& frozen, Layer& ours);
   std::byte* allocate_frame();
+  void mark_discarded(std::uint64_t page);
+  std::byte* drop(std::uint64_t page);
   std::uint64_t index(std::uint64_t address) const { return (address - base_) >> page_shift; }
   const std::byte* find(std::uint64_t page) {
     const auto* bytes = find_page(private_.get(), page);
@@ -169,6 +179,7 @@ class GuestMemory {
   std::unordered_set<const PinnedSpans*> pinned_;  // guarded by lock_
   WriteObserver observer_;
   std::function<void(std::uint64_t)> replaced_;
+  Standstill standstill_;
   std::function<void(const std::string&)> lost_;
   std::mutex loss_lock_;                 // held while a loss is told; after lock_
   std::atomic<bool> told_loss_ = false;  // of this content

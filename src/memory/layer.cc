@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <new>
@@ -10,11 +11,12 @@ namespace doppel {
 namespace {
 
 constexpr std::uint64_t huge_page_size = 2 << 20;
-alignas(page_size) constexpr std::byte zero_page[page_size] = {}, no_page[page_size] = {};
+alignas(page_size) constexpr std::byte zeros[page_size] = {}, no_page[page_size] = {};
 
 }  // namespace
 
 const std::byte* const lost_page = no_page;
+const std::byte* const zero_page = zeros;
 
 Result<std::shared_ptr<Segment>> Segment::create(std::uint64_t bytes) {
   void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -25,6 +27,11 @@ Result<std::shared_ptr<Segment>> Segment::create(std::uint64_t bytes) {
 }
 
 Segment::~Segment() { munmap(data_, size_); }
+
+void discard_host_pages(std::byte* first, std::uint64_t count) {
+  // Locked memory, the only reason to fail, stays as it is: then the zeros are ours to make.
+  if (madvise(first, count << page_shift, MADV_DONTNEED) != 0) std::memset(first, 0, count << page_shift);
+}
 
 Layer::Layer(std::uint64_t pages, std::byte* flat) : pages_(pages), flat_(flat) {
   if (flat) return;
@@ -45,7 +52,7 @@ const std::byte* Layer::bring(std::uint64_t page) const {
     auto made = std::make_unique<Chunk>();
     if (slot.compare_exchange_strong(chunk, made.get())) chunk = made.release();
   }
-  chunk->page[page % chunk_pages].store(const_cast<std::byte*>(bytes), std::memory_order_release);
+  chunk->page[page % chunk_pages].store(reinterpret_cast<std::uintptr_t>(bytes), std::memory_order_release);
   return bytes;
 }
 
@@ -58,7 +65,15 @@ void Layer::add_touched(const std::vector<std::uint64_t>& touched) {
 void Layer::mark_held(std::vector<std::uint64_t>& bits) const {
   const auto mark = [&](std::uint64_t page) { bits[page / 64] |= 1ULL << page % 64; };
   for (std::size_t n = 0; n < touched_.size(); n++) bits[n] |= touched_[n];
-  if (!flat_) for_each(mark);
+  // A flat layer is the lowest: what is zero in one that lies on it is so whatever is below.
+  if (!flat_)
+    for_each([&](std::uint64_t page) {
+      const auto entry = find_entry(page);
+      if (entry == (reinterpret_cast<std::uintptr_t>(zeros) | lent))
+        bits[page / 64] &= ~(1ULL << page % 64);
+      else
+        mark(page);
+    });
 }
 
 Layer::~Layer() {
@@ -67,14 +82,28 @@ Layer::~Layer() {
     delete chunks_[n].load(std::memory_order_relaxed);
 }
 
-void Layer::put(std::uint64_t page, std::byte* bytes) {
+void Layer::put_entry(std::uint64_t page, std::uintptr_t entry) {
   auto& slot = chunks_[page / chunk_pages];
   auto* chunk = slot.load(std::memory_order_relaxed);
   if (!chunk) {
     present_.push_back(std::uint32_t(page / chunk_pages));
     slot.store(chunk = new Chunk, std::memory_order_release);
   }
-  count_ += !chunk->page[page % chunk_pages].exchange(bytes, std::memory_order_release);
+  count_ += !chunk->page[page % chunk_pages].exchange(entry, std::memory_order_release);
+}
+
+void Layer::remove(std::uint64_t page) {
+  auto* chunk = chunks_[page / chunk_pages].load(std::memory_order_relaxed);
+  count_ -= chunk && chunk->page[page % chunk_pages].exchange(0, std::memory_order_release);
+}
+
+void Layer::give_back(std::vector<std::byte*> frames) {
+  std::ranges::sort(frames);
+  for (std::size_t first = 0, next; first < frames.size(); first = next) {
+    for (next = first + 1; next < frames.size() && frames[next] == frames[next - 1] + page_size;) next++;
+    discard_host_pages(frames[first], next - first);
+  }
+  free_frames.insert(free_frames.end(), frames.begin(), frames.end());
 }
 
 const std::byte* find_page(const Layer* layer, std::uint64_t page) {
@@ -85,7 +114,9 @@ const std::byte* find_page(const Layer* layer, std::uint64_t page) {
 
 std::vector<std::uint32_t> MemoryImage::held() const {
   std::vector<std::uint64_t> bits(((size >> page_shift) + 63) / 64);
-  for (const auto* layer = top.get(); layer; layer = layer->parent.get()) layer->mark_held(bits);
+  std::vector<const Layer*> layers;
+  for (const auto* layer = top.get(); layer; layer = layer->parent.get()) layers.push_back(layer);
+  for (auto layer = layers.rbegin(); layer != layers.rend(); ++layer) (*layer)->mark_held(bits);
   std::vector<std::uint32_t> pages;
   for (std::size_t n = 0; n < bits.size(); n++)
     for (auto word = bits[n]; word; word &= word - 1)

@@ -1,5 +1,6 @@
 #pragma once
-// What memories are made of: layers of 4 KiB pages, of which all but a machine's own never change.
+// What memories are made of: layers of 4 KiB pages, of which all but a machine's own never change. In a machine's own
+// there may be pages that are lent to it: it has them replaced before it writes.
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -34,6 +35,9 @@ class Segment {
   std::uint64_t size_;
 };
 
+/// Gives the memory of host pages back; they are zeros when they are next touched.
+void discard_host_pages(std::byte* first, std::uint64_t count);
+
 /// One layer: for each page that it holds, where its bytes are. Sparse, by chunks of 64 pages (256 KiB of guest
 /// memory); flat: all pages in address order in one segment, which is how the bottom layer of every machine begins that
 /// boots; or of what a source has, which is how it begins in one that goes on from a snapshot.
@@ -47,17 +51,35 @@ class Layer {
   /// The page's bytes, or null when this layer does not hold it. Safe while another thread puts.
   std::byte* find(std::uint64_t page) const {
     if (flat_) return flat_ + (page << page_shift);
-    const auto* chunk = chunks_[page / chunk_pages].load(std::memory_order_acquire);
-    if (auto* bytes = chunk ? chunk->page[page % chunk_pages].load(std::memory_order_acquire) : nullptr) return bytes;
+    if (const auto entry = find_entry(page)) return reinterpret_cast<std::byte*>(entry & ~lent);
     return source_ && source_->holds(page) ? const_cast<std::byte*>(bring(page)) : nullptr;
   }
-  /// One thread at a time.
-  void put(std::uint64_t page, std::byte* bytes);
+  /// The same for a page that is this layer's own: not lent to it, nor a source's.
+  std::byte* own(std::uint64_t page) const {
+    if (flat_) return flat_ + (page << page_shift);
+    const auto entry = find_entry(page);
+    return entry & lent ? nullptr : reinterpret_cast<std::byte*>(entry);
+  }
+  bool holds(std::uint64_t page) const { return flat_ || find_entry(page) != 0 || (source_ && source_->holds(page)); }
+  bool flat() const { return flat_; }
+  /// One thread at a time, as what follows.
+  void put(std::uint64_t page, std::byte* bytes) { put_entry(page, reinterpret_cast<std::uintptr_t>(bytes)); }
+  /// Bytes that never change and stay: they are in one of the segments, or are zero_page.
+  void lend(std::uint64_t page, const std::byte* bytes) {
+    put_entry(page, reinterpret_cast<std::uintptr_t>(bytes) | lent);
+  }
+  /// The page as it is in another layer, neither flat nor of a source.
+  void take(std::uint64_t page, const Layer& from) { put_entry(page, from.find_entry(page)); }
+  /// No page of this number is in the layer any more.
+  void remove(std::uint64_t page);
+  /// Frames of its own that no page is in any more: their memory is the host's again until they are used.
+  void give_back(std::vector<std::byte*> frames);
   std::uint64_t pages() const { return pages_; }
   std::uint64_t count() const { return flat_ || source_ ? pages_ : count_; }
   /// Of a flat layer pages that may be other than zeros, a bit for each.
   void add_touched(const std::vector<std::uint64_t>& touched);
-  /// Marks the pages that the layer holds, where it is known that they may be other than zeros.
+  /// Marks the pages that the layer holds, where it is known that they may be other than zeros, and takes the mark of
+  /// those below away that it hides with zeros.
   void mark_held(std::vector<std::uint64_t>& bits) const;
   /// Why a page could not be had, if one could not.
   std::string failure() const { return source_ ? source_->failure() : std::string(); }
@@ -75,12 +97,19 @@ class Layer {
 
   std::shared_ptr<const Layer> parent;             // what this layer lies on; null for the bottom
   std::vector<std::shared_ptr<Segment>> segments;  // what keeps the pages alive
+  std::vector<std::byte*> free_frames;  // pages of the segments that are nobody's, for who writes to this layer
   mutable std::atomic<bool> shares_pages = false;  // with another layer that may still be in use
 
  private:
   struct Chunk {
-    std::atomic<std::byte*> page[chunk_pages] = {};
+    std::atomic<std::uintptr_t> page[chunk_pages] = {};  // addresses, with a mark
   };
+  static constexpr std::uintptr_t lent = 1;
+  std::uintptr_t find_entry(std::uint64_t page) const {
+    const auto* chunk = chunks_[page / chunk_pages].load(std::memory_order_acquire);
+    return chunk ? chunk->page[page % chunk_pages].load(std::memory_order_acquire) : 0;
+  }
+  void put_entry(std::uint64_t page, std::uintptr_t entry);
   const std::byte* bring(std::uint64_t page) const;
   std::uint64_t pages_;
   std::byte* flat_ = nullptr;
@@ -97,6 +126,8 @@ class Layer {
 
 /// What find_page() gives for a page that its source could not bring; zeros, and not those of a page without bytes.
 extern const std::byte* const lost_page;
+/// What find_page() gives for a page that no layer holds; a layer may have it lent to hide what is below.
+extern const std::byte* const zero_page;
 /// The bytes of a page in the uppermost layer that holds it, or zeros.
 const std::byte* find_page(const Layer* layer, std::uint64_t page);
 /// The layers that only one of the two lies on, or is: where memories that have them may differ.

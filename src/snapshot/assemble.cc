@@ -24,7 +24,9 @@ const KeptSpace* find(const std::vector<KeptSpace>& spaces, const std::string& n
 }
 
 Result<DiskImage> assemble_disk(const DiskSpec& spec, const KeptSpace* space) {
-  auto opened = open_disk({.path = spec.path, .read_only = true, .format = spec.format});
+  // A format that is not named is one of a description of version 1, of a disk as the user named it.
+  auto opened = spec.format.empty() ? open_disk({.path = spec.path, .read_only = true})
+                                    : open_frozen_disk(spec.path, spec.format);
   if (!opened) return opened.failure();
   std::shared_ptr<Disk> base = *std::move(opened);
   if (!space) return DiskImage{std::move(base), nullptr};

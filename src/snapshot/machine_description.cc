@@ -11,7 +11,7 @@ namespace doppel {
 namespace {
 
 using nlohmann::json;
-constexpr unsigned version = 1;
+constexpr unsigned version = 2, oldest_version = 1;
 constexpr std::uint64_t most_memory = 1ULL
                                       << 40;  // more than hosts have: an image's tables are made before that is seen
 constexpr std::size_t most_disks = 6;
@@ -26,15 +26,15 @@ std::int64_t modified_ns(const struct stat& status) {
   return std::int64_t(status.st_mtim.tv_sec) * 1'000'000'000 + status.st_mtim.tv_nsec;
 }
 
-json describe_disk(const DiskSpec& disk) {
-  struct stat status{};
-  const auto path = absolute(disk.path);
-  const bool there = ::stat(path.c_str(), &status) == 0;
-  return {{"path", path},
-          {"format", disk.format},
-          {"read-only", disk.read_only},
-          {"size", there ? status.st_size : 0},
-          {"modified", there ? modified_ns(status) : 0}};
+json describe_disk(const DiskSpec& spec, const Disk& base) {
+  const auto stamps = base.stamps();
+  const auto stamp = stamps.empty() ? FileStamp() : stamps[0];
+  return {{"path", absolute(base.path())},
+          {"format", base.format()},
+          {"read-only", spec.read_only},
+          {"keeps", !spec.read_only && !spec.snapshot},
+          {"size", stamp.size},
+          {"modified", stamp.mtime_ns}};
 }
 
 // What is not what it should be is thrown as the parser's own faults are, and caught where the description is read.
@@ -76,10 +76,11 @@ std::string shown(const std::string& path) {
   return path.size() > longest ? text + "..." : text;
 }
 
-Result<DiskSpec> disk_described(const json& description) {
+/// Version 1 knew only disks that keep nothing.
+Result<DiskSpec> disk_described(const json& description, std::uint64_t version) {
   DiskSpec disk{.path = get<std::string>(description, "path"),
                 .read_only = get<bool>(description, "read-only"),
-                .snapshot = true,
+                .snapshot = version == 1 || !get<bool>(description, "keeps"),
                 .format = get<std::string>(description, "format")};
   const auto size = signed_number(description, "size"), modified = signed_number(description, "modified");
   struct stat status{};
@@ -96,7 +97,8 @@ constexpr std::pair<const char*, std::string MachineConfig::*> texts[] = {
     {"firmware", &MachineConfig::firmware}, {"dtb", &MachineConfig::dtb},       {"identity", &MachineConfig::identity}};
 
 Result<MachineConfig> read(const json& all) {
-  if (const auto found = number(all, "version", UINT64_MAX); found != version)
+  const auto found = number(all, "version", UINT64_MAX);
+  if (found < oldest_version || found > version)
     return error("the saved machine is described in version {}: this Doppel knows version {}", found, version);
   MachineConfig config;
   for (const auto& [name, field] : texts) config.*field = get<std::string>(all, name);
@@ -110,7 +112,7 @@ Result<MachineConfig> read(const json& all) {
   if (disks.size() > most_disks)
     return error("the saved machine has {} disks: a machine has {} at most", disks.size(), most_disks);
   for (const auto& description : disks) {
-    auto disk = disk_described(description);
+    auto disk = disk_described(description, found);
     if (!disk) return disk.failure();
     config.disks.push_back(*std::move(disk));
   }
@@ -119,7 +121,7 @@ Result<MachineConfig> read(const json& all) {
 
 }  // namespace
 
-std::string describe_machine(const MachineConfig& config) {
+std::string describe_machine(const MachineConfig& config, std::span<const DiskImage> disks) {
   json all{{"version", version},
            {"kernel", absolute(config.kernel)},
            {"initrd", absolute(config.initrd)},
@@ -135,7 +137,7 @@ std::string describe_machine(const MachineConfig& config) {
                                                              : "none"},
            {"clock", config.clock == ClockKind::instructions ? "instructions" : "host"},
            {"disks", json::array()}};
-  for (const auto& disk : config.disks) all["disks"].push_back(describe_disk(disk));
+  for (std::size_t n = 0; n < disks.size(); n++) all["disks"].push_back(describe_disk(config.disks[n], *disks[n].base));
   return all.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 

@@ -55,6 +55,7 @@ TimeSharing::Counters TimeSharing::counters() {
   auto now = counters_;
   counters_.latest_ns = 0;
   now.machines = members_.size();
+  now.shared_pages = shared_.pages();
   for (const auto& member : members_) now.private_states += member->image.state.size();
   return now;
 }
@@ -71,19 +72,39 @@ TimeSharing::Member* TimeSharing::next(std::unique_lock<std::mutex>& guard, std:
       if (!due_.empty()) changed_.notify_one();  // this worker goes away: somebody else minds the next
       return members_[number].get();
     }
-    if (first == due_.end() || first->first == INT64_MAX)
-      changed_.wait(guard);
-    else
-      changed_.wait_for(guard, std::chrono::nanoseconds(first->first - now));
+    if (now >= next_look_ns_ && look_for_equal_pages(guard, now)) continue;
+    const auto until = std::min(first == due_.end() ? INT64_MAX : first->first, next_look_ns_);
+    changed_.wait_for(guard, std::chrono::nanoseconds(until - now));
   }
   return nullptr;
+}
+
+/// Of the next machine that has run since it was last looked at. False: of none.
+bool TimeSharing::look_for_equal_pages(std::unique_lock<std::mutex>& guard, std::int64_t now) {
+  for (std::size_t tries = 0; tries < members_.size(); tries++) {
+    const auto number = look_next_++ % members_.size();
+    auto& member = *members_[number];
+    if (member.running || member.ended || !member.changed || member.looked_ns + look_again_ns > now) continue;
+    due_.erase({member.due_ns, number});
+    member.running = true, member.changed = false, member.looked_ns = now;
+    next_look_ns_ = now + between_looks_ns;
+    guard.unlock();
+    const auto saved = shared_.share(member.image.memory, number);
+    guard.lock();
+    counters_.saved_pages += saved;
+    member.running = false;
+    queue(number, member.keys.empty() ? member.due_ns : monotonic_ns());
+    return true;
+  }
+  next_look_ns_ = now + round_ns;
+  return false;
 }
 
 void TimeSharing::work(Worker& worker) {
   std::unique_lock guard(lock_);
   std::size_t number = 0;
   while (auto* member = next(guard, number)) {
-    member->running = true;
+    member->running = member->changed = true;
     counters_.turns++;
     guard.unlock();
     give_turn(worker, number, *member);

@@ -11,6 +11,7 @@
 #include <new>
 
 #include "base/archive.h"
+#include "snapshot/snapshot_content.h"
 #include "snapshot/transfer_format.h"
 
 namespace doppel {
@@ -120,7 +121,8 @@ bool TransferWriter::write_next() {
   } else {
     const auto* page = image_.memory.page(number);
     if (page == lost_page) return false;
-    std::memcpy(to, page, page_size);
+    if (!is_zero(std::span<const std::byte, page_size>(page, page_size)))
+      std::memcpy(to, page, page_size);  // else no memory is taken for it
   }
   reinterpret_cast<TransferHead*>(data_)->written.store(++written_, std::memory_order_release);
   return true;

@@ -1,5 +1,8 @@
 #include "storage/disk.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include "memory/racing_copy.h"
 
 namespace doppel {
@@ -8,6 +11,12 @@ std::uint64_t size_of(std::span<const iovec> pieces) {
   std::uint64_t bytes = 0;
   for (const auto& piece : pieces) bytes += piece.iov_len;
   return bytes;
+}
+
+std::vector<FileStamp> stamps_above(const FileStamp& file, const Disk* below) {
+  std::vector<FileStamp> all{file};
+  if (below) std::ranges::copy(below->stamps(), std::back_inserter(all));
+  return all;
 }
 
 Result<void> Disk::readv(std::uint64_t offset, std::span<const iovec> pieces) {

@@ -8,8 +8,10 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
+#include "storage/file_stamp.h"
 
 namespace doppel {
 
@@ -37,10 +39,19 @@ class Disk {
   /// The descriptor behind, where byte N of the disk is byte N of the file (raw), so that io_uring can go straight to
   /// it; else -1.
   virtual int direct_descriptor() const { return -1; }
+  /// Its file, as it was opened, and what tells that file and those behind it from their later states. Empty for what
+  /// has none.
+  virtual std::string path() const { return {}; }
+  virtual std::vector<FileStamp> stamps() const { return {}; }
+  /// From now on it is only read, by any number of programs. No request is under way.
+  virtual Result<void> seal() { return {}; }
 };
 
 /// The bytes of all pieces together.
 std::uint64_t size_of(std::span<const iovec> pieces);
+
+/// Of a file and of what the disk lies on; null: nothing.
+std::vector<FileStamp> stamps_above(const FileStamp& file, const Disk* below);
 
 /// What a user wrote after --disk.
 struct DiskSpec {
@@ -48,15 +59,20 @@ struct DiskSpec {
   bool read_only = false;
   bool snapshot = false;  // writes go to a private overlay that is thrown away
   std::string format;     // "raw", "qcow2", or empty: look at the file's first bytes
+  /// Of a machine that goes on from an image: the file, which is made, that what is flushed is kept in. Empty: it keeps
+  /// nothing.
+  std::string overlay = {};
 };
 
 /// Parses FILE[,ro][,snapshot][,format=raw|qcow2]; a comma in FILE is written twice.
 Result<DiskSpec> parse_disk_spec(const std::string& text);
 
-/// Opens a disk. A qcow2 that is to be written gets an overlay of Doppel's own beside it (PATH.overlay), reused when it
-/// is there already; with `snapshot`, an unnamed temporary one. A raw file that is written is locked against a second
-/// writer.
+/// Opens a disk; with `snapshot` what is written goes to a scratch file that is thrown away. A qcow2 that is to be
+/// written gets an overlay of Doppel's own beside it (PATH.overlay), reused when it is there already. A file that is
+/// written is locked against a second writer, and refused where an overlay lies over it.
 Result<std::unique_ptr<Disk>> open_disk(const DiskSpec& spec);
+/// The image that a frozen disk was (Disk::path(), Disk::format()), for reading: without the overlay beside a qcow2.
+Result<std::unique_ptr<Disk>> open_frozen_disk(const std::string& path, const std::string& format);
 
 /// Copies the image `from` into a new file `to` in `format` ("raw" or "qcow2"), sparse, through a temporary file that
 /// is renamed when complete. `progress` gets bytes done and all bytes.

@@ -55,19 +55,21 @@ BlockExtents blocks_of(std::span<const BlockLayer* const> layers, std::uint64_t 
   return all;
 }
 
-Result<void> show(const DiskImage& image, const BlockExtents& blocks, const DiskImage::Visitor& visit) {
+}  // namespace
+
+Result<void> DiskImage::for_each_of(const BlockExtents& blocks, const Visitor& visit) const {
   std::array<std::byte, disk_block_bytes> bytes;
   const auto show_block = [&](const DiskPart& part, std::uint64_t block) -> Result<void> {
     if (part.place == Place::zeros) return visit(block, {});
     const auto at = block * disk_block_bytes;
-    const auto length = std::min<std::uint64_t>(disk_block_bytes, image.size() - at);
+    const auto length = std::min<std::uint64_t>(disk_block_bytes, size() - at);
     std::memset(bytes.data() + length, 0, disk_block_bytes - length);
     const iovec piece{bytes.data(), length};
-    if (auto got = read_part(part, at - part.first * disk_block_bytes, {&piece, 1}, *image.base); !got) return got;
+    if (auto got = read_part(part, at - part.first * disk_block_bytes, {&piece, 1}, *base); !got) return got;
     return visit(block, bytes);
   };
   for (const auto& extent : blocks) {
-    auto shown = for_each_part(image.top.get(), extent.block, extent.end(), [&](const DiskPart& part) {
+    auto shown = for_each_part(top.get(), extent.block, extent.end(), [&](const DiskPart& part) {
       Result<void> done;
       for (auto block = part.first; done && block < part.last; block++) done = show_block(part, block);
       return done;
@@ -76,8 +78,6 @@ Result<void> show(const DiskImage& image, const BlockExtents& blocks, const Disk
   }
   return {};
 }
-
-}  // namespace
 
 BlockLayer::BlockLayer(std::shared_ptr<ScratchFile> scratch, BlockExtents extents,
                        std::shared_ptr<const BlockLayer> parent)
@@ -126,11 +126,11 @@ Result<void> read_part(const DiskPart& part, std::uint64_t offset, std::span<con
 }
 
 Result<void> DiskImage::for_each_block(const Visitor& visit) const {
-  return show(*this, blocks_of(layers_apart(top.get(), nullptr), disk_blocks(size())), visit);
+  return for_each_of(blocks_apart({base, nullptr}), visit);
 }
 
-Result<void> DiskImage::for_each_difference(const DiskImage& before, const Visitor& visit) const {
-  return show(*this, blocks_of(layers_apart(top.get(), before.top.get()), disk_blocks(size())), visit);
+BlockExtents DiskImage::blocks_apart(const DiskImage& before) const {
+  return blocks_of(layers_apart(top.get(), before.top.get()), disk_blocks(size()));
 }
 
 }  // namespace doppel

@@ -77,9 +77,14 @@ struct DiskImage {
   using Visitor = std::function<Result<void>(std::uint64_t block, std::span<const std::byte> bytes)>;
   /// Shows all blocks that are not the base's, in ascending order, until `visit` fails.
   Result<void> for_each_block(const Visitor& visit) const;
-  /// Shows the blocks, the base's too, that may be others than in `before`, which lies over the same base: all that
-  /// either wrote since they parted.
-  Result<void> for_each_difference(const DiskImage& before, const Visitor& visit) const;
+  /// Shows the blocks, the base's too, that may be others than in `before`, which lies over the same base.
+  Result<void> for_each_difference(const DiskImage& before, const Visitor& visit) const {
+    return for_each_of(blocks_apart(before), visit);
+  }
+  /// All that this or `before` wrote since they parted, as extents whose slots mean nothing.
+  BlockExtents blocks_apart(const DiskImage& before) const;
+  /// Shows these blocks, the base's too.
+  Result<void> for_each_of(const BlockExtents& blocks, const Visitor& visit) const;
 };
 
 /// Calls `one(part)` for the blocks before `last` from `first` on, in ascending order, until it fails: where they are

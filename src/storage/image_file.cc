@@ -110,6 +110,14 @@ Result<void> ImageFile::inspect() {
   return {};
 }
 
+Result<void> ImageFile::become_reader() {
+  if (!writable_) return {};
+  if (auto synced = sync(); !synced) return synced;
+  writable_ = false;
+  if (auto locked = take_lock(); !locked) return locked;
+  return inspect();
+}
+
 Result<void> ImageFile::take_lock() const {
   struct flock lock{};
   lock.l_type = writable_ ? F_WRLCK : F_RDLCK;

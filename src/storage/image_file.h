@@ -10,17 +10,9 @@
 
 #include "base/file_descriptor.h"
 #include "base/result.h"
+#include "storage/file_stamp.h"
 
 namespace doppel {
-
-/// What tells one state of an image file from another: a file that was written since has another time or size.
-struct FileStamp {
-  std::uint64_t size = 0;
-  std::int64_t mtime_ns = 0;
-  std::uint64_t device = 0, inode = 0;
-  bool same_file(const FileStamp& other) const { return device == other.device && inode == other.inode; }
-  bool same_content(const FileStamp& other) const { return size == other.size && mtime_ns == other.mtime_ns; }
-};
 
 /// An open image file or block device, locked: any number of readers or one writer at a time (open file description
 /// locks over the whole file, which QEMU's own locks conflict with too). All functions may be called from several
@@ -37,9 +29,13 @@ class ImageFile {
   const std::string& path() const { return path_; }
   bool writable() const { return writable_; }
   bool block_device() const { return block_device_; }
-  /// Bytes, when it was opened.
+  /// Bytes, when it was opened or last looked at again.
   std::uint64_t size() const { return stamp_.size; }
   const FileStamp& stamp() const { return stamp_; }
+  /// Size and stamp as they are now.
+  Result<void> look_again() { return inspect(); }
+  /// Makes what was written durable and becomes one of any number of readers. Nobody else may be using it.
+  Result<void> become_reader();
   /// The permission bits of the file.
   unsigned mode() const { return mode_; }
 

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "memory/racing_copy.h"
+#include "storage/overlay.h"
 #include "storage/sparse.h"
 
 namespace doppel {
@@ -38,6 +40,55 @@ namespace {
 
 constexpr std::uint64_t block_bytes = disk_block_bytes;
 
+/// A disk that others have too, for reading.
+class SharedDisk final : public Disk {
+ public:
+  explicit SharedDisk(std::shared_ptr<Disk> disk) : disk_(std::move(disk)) {}
+  std::uint64_t size() const override { return disk_->size(); }
+  bool read_only() const override { return true; }
+  std::string_view format() const override { return disk_->format(); }
+  std::vector<FileStamp> stamps() const override { return disk_->stamps(); }
+  Result<void> read(std::uint64_t offset, std::span<std::byte> out) override { return disk_->read(offset, out); }
+  Result<void> write(std::uint64_t, std::span<const std::byte>) override { return refuse(); }
+  Result<void> flush() override { return {}; }
+  Result<void> discard(std::uint64_t, std::uint64_t) override { return refuse(); }
+  Result<void> write_zeroes(std::uint64_t, std::uint64_t, bool) override { return refuse(); }
+
+ private:
+  static Error refuse() { return error("an image that an overlay lies over is only read"); }
+  std::shared_ptr<Disk> disk_;
+};
+
+/// Writes blocks that come in ascending order, as many at once as follow one another.
+class RunWriter {
+ public:
+  explicit RunWriter(Disk& to) : to_(to) {}
+  /// No bytes: zeros.
+  Result<void> put(std::uint64_t block, std::span<const std::byte> bytes) {
+    const bool zeros = bytes.empty();
+    if (end_ != block || zeros != zeros_ || buffer_.size() >= most_bytes)
+      if (auto done = finish(); !done) return done;
+    if (first_ == end_) first_ = end_ = block, zeros_ = zeros;
+    end_++;
+    buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
+    return {};
+  }
+  Result<void> finish() {
+    const auto at = std::exchange(first_, end_) * block_bytes, end = std::min(end_ * block_bytes, to_.size());
+    if (at >= end) return {};
+    auto put = zeros_ ? to_.write_zeroes(at, end - at, true) : to_.write(at, std::span(buffer_).first(end - at));
+    buffer_.clear();
+    return put;
+  }
+
+ private:
+  static constexpr std::size_t most_bytes = 1 << 20;
+  Disk& to_;
+  std::uint64_t first_ = 0, end_ = 0;
+  bool zeros_ = false;
+  std::vector<std::byte> buffer_;
+};
+
 iovec piece_of(std::span<const std::byte> data) { return {const_cast<std::byte*>(data.data()), data.size()}; }
 
 /// What a layer costs to merge.
@@ -52,12 +103,8 @@ std::shared_ptr<const BlockLayer> merge(const BlockLayer& upper, const BlockLaye
 
 }  // namespace
 
-LayeredDisk::LayeredDisk(std::shared_ptr<Disk> disk, std::shared_ptr<ScratchFile> scratch, bool keeps)
-    : base_(std::move(disk)),
-      scratch_(std::move(scratch)),
-      read_only_(base_->read_only()),
-      keeps_(keeps),
-      layered_(false) {}
+LayeredDisk::LayeredDisk(std::shared_ptr<Disk> disk, std::shared_ptr<ScratchFile> scratch)
+    : base_(std::move(disk)), scratch_(std::move(scratch)), read_only_(base_->read_only()), layered_(false) {}
 
 LayeredDisk::LayeredDisk(DiskImage image, bool read_only, std::shared_ptr<ScratchFile> scratch)
     : base_(std::move(image.base)),
@@ -66,7 +113,12 @@ LayeredDisk::LayeredDisk(DiskImage image, bool read_only, std::shared_ptr<Scratc
       read_only_(read_only),
       layered_(!read_only || top_) {}
 
-LayeredDisk::~LayeredDisk() { give_up_private(); }
+// An orderly end keeps what the guest never flushed, as a raw file would. Nobody is left to tell of a failure.
+LayeredDisk::~LayeredDisk() {
+  if (overlay_) [[maybe_unused]]
+    auto result = flush();
+  give_up_private();
+}
 
 void LayeredDisk::give_up_private() {
   const auto extents = private_.take();
@@ -77,8 +129,15 @@ Result<DiskImage> LayeredDisk::freeze() {
   std::scoped_lock guard(first_writes_, lock_);
   if (read_only_) return DiskImage{base_, top_};
   if (!scratch_) return error("there is no temporary file for what is written to a disk after a fork");
-  if (!layered_.exchange(true) || private_.empty()) return DiskImage{base_, top_};
+  layered_ = true;
+  return freeze_layers();
+}
+
+/// first_writes_ and lock_ are held. Requests may be under way.
+Result<DiskImage> LayeredDisk::freeze_layers() {
+  if (private_.empty()) return DiskImage{base_, top_};
   std::shared_ptr<const BlockLayer> frozen = std::make_shared<BlockLayer>(scratch_, private_.take(), top_);
+  if (overlay_) unkept_ = merge(frozen->extents(), unkept_);
   // So that few layers lie on one another, however often this is done: each holds more than twice what lies on it.
   for (auto* below = frozen->parent().get(); below && !below->source() && weight(*below) <= 2 * weight(*frozen);
        below = frozen->parent().get())
@@ -92,6 +151,11 @@ Result<void> LayeredDisk::adopt(const DiskImage& image) {
     return error("the saved machine has a disk of {} bytes in the place of one of {} bytes", image.size(), size());
   if (!scratch_ && !read_only_) return error("there is no temporary file for what is written to a saved disk");
   std::scoped_lock guard(first_writes_, lock_);
+  if (overlay_) {
+    if (image.base != base_)
+      return error("the saved machine's disk lies over another image than what this one keeps in {}", overlay_->path());
+    unkept_ = merge(image.blocks_apart({base_, top_}), unkept_);  // what is private now was never in the overlay
+  }
   give_up_private();
   base_ = image.base;
   top_ = image.top;
@@ -225,7 +289,54 @@ void LayeredDisk::put(const BlockExtent& extent) {
   scratch_->release(replaced);
 }
 
-Result<void> LayeredDisk::flush() { return layered_ ? Result<void>() : base_->flush(); }
+Result<void> LayeredDisk::flush() {
+  if (!layered_) return base_->flush();
+  if (!overlay_) return {};
+  std::lock_guard flushing(flushing_);
+  Result<DiskImage> now = DiskImage();
+  BlockExtents blocks;
+  {
+    std::scoped_lock guard(first_writes_, lock_);
+    now = freeze_layers();
+    if (!now) return now.failure();
+    blocks = std::exchange(unkept_, {});
+  }
+  auto kept = keep(*now, blocks);
+  if (!kept) {
+    std::lock_guard guard(first_writes_);
+    unkept_ = merge(unkept_, blocks);
+  }
+  return kept;
+}
+
+/// Brings blocks into the overlay and makes that durable.
+Result<void> LayeredDisk::keep(const DiskImage& image, const BlockExtents& blocks) {
+  RunWriter out(*overlay_);
+  auto put = image.for_each_of(
+      blocks, [&](std::uint64_t block, std::span<const std::byte> bytes) { return out.put(block, bytes); });
+  if (put) put = out.finish();
+  return put ? overlay_->flush() : put;
+}
+
+Result<void> LayeredDisk::keep_in(FileDescriptor file, const std::string& path) {
+  if (read_only_ || overlay_) return error("a disk that is {} keeps nothing more", read_only_ ? "read only" : "kept");
+  if (!scratch_) return error("there is no temporary file for what is written to a disk after a fork");
+  if (auto sealed = base_->seal(); !sealed) return sealed;
+  auto image = ImageFile::adopt(std::move(file), path, true);
+  if (!image) return image.failure();
+  const auto base = base_->path();
+  const auto slash = path.rfind('/') + 1;
+  const bool beside = base.rfind('/') + 1 == slash && base.starts_with(path.substr(0, slash));
+  const OverlayBacking backing{beside ? base.substr(slash) : base, std::string(base_->format()), base_->stamps()};
+  if (auto made = OverlayDisk::create_in(**image, backing, size()); !made) return made;
+  auto overlay = OverlayDisk::open(std::move(*image), std::make_unique<SharedDisk>(base_), backing.chain);
+  if (!overlay) return overlay.failure();
+  std::scoped_lock guard(first_writes_, lock_);
+  overlay_ = std::move(*overlay);
+  unkept_ = DiskImage{base_, top_}.blocks_apart({base_, nullptr});
+  layered_ = true;
+  return {};
+}
 
 void LayeredDisk::clear_blocks(std::uint64_t first, std::uint64_t last) {
   constexpr std::uint64_t most = 1u << 31;

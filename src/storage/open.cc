@@ -6,17 +6,12 @@
 #include "storage/chain_opener.h"
 #include "storage/disk.h"
 #include "storage/image_file.h"
+#include "storage/layered_disk.h"
 #include "storage/overlay.h"
+#include "storage/overlay_merge.h"
 
 namespace doppel {
 namespace {
-
-Result<std::unique_ptr<Disk>> with_temporary_overlay(Result<std::unique_ptr<Disk>> disk) {
-  if (!disk) return disk;
-  auto overlay = OverlayDisk::temporary(std::move(*disk));
-  if (!overlay) return overlay.failure();
-  return std::unique_ptr<Disk>(std::move(*overlay));
-}
 
 Result<std::unique_ptr<Disk>> open_overlay(const std::string& path, std::unique_ptr<Disk> backing,
                                            const ChainOpener& images, bool writable) {
@@ -28,30 +23,35 @@ Result<std::unique_ptr<Disk>> open_overlay(const std::string& path, std::unique_
 }
 
 // A qcow2 and what was written over it before.
-Result<std::unique_ptr<Disk>> open_written_qcow2(const DiskSpec& spec, std::unique_ptr<Disk> image,
-                                                 const ChainOpener& images) {
-  const std::string path = spec.path + ".overlay";
-  const bool writable = !spec.read_only && !spec.snapshot;
+Result<std::unique_ptr<Disk>> open_written_qcow2(const std::string& qcow2, std::unique_ptr<Disk> image,
+                                                 const ChainOpener& images, bool writable) {
+  const std::string path = qcow2 + ".overlay";
   struct stat status{};
   if (stat(path.c_str(), &status) != 0) {
     if (!writable) return image;
-    const std::string name = spec.path.substr(spec.path.rfind('/') + 1);
+    const std::string name = qcow2.substr(qcow2.rfind('/') + 1);
     auto made = OverlayDisk::create(path, {name, images.format(), images.chain()}, image->size(), images.mode() & 0666);
     if (!made) return made.failure();
   }
+  if (writable)
+    if (auto free = check_nothing_over(path); !free) return free.failure();
   return open_overlay(path, std::move(image), images, writable);
 }
 
-Result<std::unique_ptr<Disk>> open_as_is(const DiskSpec& spec) {
-  if (spec.format.empty()) {
-    const auto format = decide_format(spec.path, spec.format);
-    if (!format) return format.failure();
-    if (*format == "overlay") return ChainOpener().open(spec.path, *format, !spec.read_only && !spec.snapshot);
+Result<std::unique_ptr<Disk>> open_image(const DiskSpec& spec, bool writable) {
+  auto format = spec.format;
+  if (format.empty()) {
+    auto found = decide_format(spec.path, format);
+    if (!found) return found.failure();
+    if (*found == "overlay") format = *std::move(found);
   }
   ChainOpener images;
-  auto image = images.open(spec.path, spec.format, !spec.read_only && !spec.snapshot);
-  if (!image || images.format() != "qcow2") return image;
-  return open_written_qcow2(spec, std::move(*image), images);
+  auto image = images.open(spec.path, format, writable);
+  if (!image) return image;
+  if (images.format() == "qcow2") return open_written_qcow2(spec.path, std::move(*image), images, writable);
+  if (writable)
+    if (auto free = check_nothing_over(spec.path); !free) return free.failure();
+  return image;
 }
 
 // Splits at single commas; two stand for one of the text.
@@ -94,9 +94,16 @@ Result<DiskSpec> parse_disk_spec(const std::string& text) {
 }
 
 Result<std::unique_ptr<Disk>> open_disk(const DiskSpec& spec) {
-  const bool snapshot = spec.snapshot && !spec.read_only;
-  auto disk = open_as_is(spec);
-  return snapshot ? with_temporary_overlay(std::move(disk)) : std::move(disk);
+  auto image = open_image(spec, !spec.read_only && !spec.snapshot);
+  if (!image || spec.read_only || !spec.snapshot) return image;
+  auto scratch = ScratchFile::of_process();
+  if (!scratch) return scratch.failure();
+  return std::unique_ptr<Disk>(
+      std::make_unique<LayeredDisk>(DiskImage{*std::move(image), nullptr}, false, *std::move(scratch)));
+}
+
+Result<std::unique_ptr<Disk>> open_frozen_disk(const std::string& path, const std::string& format) {
+  return ChainOpener().open(path, format, false);
 }
 
 }  // namespace doppel

@@ -15,12 +15,11 @@ std::uint64_t blocks_of(std::uint64_t size) { return (size + block_size - 1) / b
 
 }  // namespace
 
-OverlayDisk::OverlayDisk(std::unique_ptr<ImageFile> file, std::unique_ptr<Disk> backing, Layout layout, bool temporary)
+OverlayDisk::OverlayDisk(std::unique_ptr<ImageFile> file, std::unique_ptr<Disk> backing, Layout layout)
     : file_(std::move(file)),
       backing_(std::move(backing)),
       size_(backing_->size()),
       layout_(layout),
-      temporary_(temporary),
       map_(blocks_of(size_)) {}
 
 // An orderly end keeps what the guest never flushed, as a raw file would. Nobody is left to tell of a failure.
@@ -104,7 +103,7 @@ Result<void> OverlayDisk::write_first(std::uint64_t offset, std::span<const std:
 }
 
 Result<void> OverlayDisk::flush() {
-  if (read_only() || temporary_) return {};
+  if (read_only()) return {};
   std::lock_guard flushing(flushing_);
   // Copied before the sync: the data of every bit in the copy was written before.
   std::vector<overlay::MapPage> pages;
@@ -132,6 +131,11 @@ Result<bool> OverlayDisk::punch(std::uint64_t first_block, std::uint64_t blocks)
   if (!punched || !*punched) return punched;
   map_.set_present(first_block, blocks);
   return true;
+}
+
+Result<void> OverlayDisk::seal() {
+  if (auto flushed = flush(); !flushed) return flushed;
+  return file_->become_reader();
 }
 
 Result<void> OverlayDisk::discard(std::uint64_t offset, std::uint64_t length) {

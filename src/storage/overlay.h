@@ -20,18 +20,18 @@ struct OverlayBacking {
 };
 
 /// What was written over a backing image, in a file of Doppel's own (overlay_format.h). After kill -9 or a power cut at
-/// any instant it opens with everything that was flushed. A temporary one has no name, keeps nothing and does not sync.
+/// any instant it opens with everything that was flushed.
 class OverlayDisk final : public Disk, public Sparse {
  public:
   /// Makes an empty overlay of `size` bytes; fails where `path` exists. `mode`: permission bits.
   static Result<void> create(const std::string& path, const OverlayBacking& backing, std::uint64_t size, unsigned mode);
+  /// The same in an empty file that is open already and has its name.
+  static Result<void> create_in(ImageFile& file, const OverlayBacking& backing, std::uint64_t size);
   /// What the header of an overlay says.
   static Result<OverlayBacking> read_backing(const ImageFile& file);
   /// Opens an overlay over `backing`, whose files are `chain`: an image that has changed since is an error.
   static Result<std::unique_ptr<OverlayDisk>> open(std::unique_ptr<ImageFile> file, std::unique_ptr<Disk> backing,
                                                    const std::vector<FileStamp>& chain);
-  /// An unnamed overlay in $TMPDIR, or /var/tmp, whose file systems are for large things.
-  static Result<std::unique_ptr<OverlayDisk>> temporary(std::unique_ptr<Disk> backing);
   ~OverlayDisk() override;
   /// Writes all that is in the overlay into the backing image, which must be open for writing, and makes it durable.
   /// `progress` gets the bytes of the disk that are behind it.
@@ -42,6 +42,9 @@ class OverlayDisk final : public Disk, public Sparse {
   std::uint64_t size() const override { return size_; }
   bool read_only() const override { return !file_->writable(); }
   std::string_view format() const override { return "overlay"; }
+  std::string path() const override { return file_->path(); }
+  std::vector<FileStamp> stamps() const override { return stamps_above(file_->stamp(), backing_.get()); }
+  Result<void> seal() override;
   Result<void> read(std::uint64_t offset, std::span<std::byte> out) override;
   Result<void> write(std::uint64_t offset, std::span<const std::byte> data) override;
   Result<void> readv(std::uint64_t offset, std::span<const iovec> pieces) override;
@@ -55,8 +58,9 @@ class OverlayDisk final : public Disk, public Sparse {
   struct Layout {
     std::uint64_t map_offset = 0, data_offset = 0;
   };
-  OverlayDisk(std::unique_ptr<ImageFile> file, std::unique_ptr<Disk> backing, Layout layout, bool temporary);
+  OverlayDisk(std::unique_ptr<ImageFile> file, std::unique_ptr<Disk> backing, Layout layout);
   static Layout layout_for(std::uint64_t size);
+  static Result<overlay::Header> make_header(const OverlayBacking& backing, std::uint64_t size);
   static Result<overlay::Header> read_header(const ImageFile& file);
   Result<void> check_change(std::uint64_t offset, std::uint64_t length) const;
   bool present(std::uint64_t offset, std::uint64_t length) const;
@@ -70,10 +74,17 @@ class OverlayDisk final : public Disk, public Sparse {
   std::unique_ptr<Disk> backing_;
   std::uint64_t size_;
   Layout layout_;
-  bool temporary_;
   OverlayMap map_;
   std::mutex first_writes_;  // whoever brings a block into the overlay, or copies the map, holds it
   std::mutex flushing_;      // taken before first_writes_
 };
+
+/// Where what a machine of this name writes to a disk is kept once it was copied, or is a copy: PATH.MACHINE.overlay.
+std::string overlay_path(const std::string& disk, const std::string& machine);
+/// An empty file for OverlayDisk::create_in(), locked as one that is written to. Something in it that is there already
+/// is an error. Who may read and write it is as with the file `base`.
+Result<FileDescriptor> make_overlay_file(const std::string& path, const std::string& base);
+/// Removes the file if nothing came to be in it.
+void drop_overlay_file(const std::string& path);
 
 }  // namespace doppel

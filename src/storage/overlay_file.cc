@@ -1,5 +1,6 @@
 // Making and opening overlay files.
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -7,7 +8,6 @@
 #include <cstring>
 
 #include "storage/overlay.h"
-#include "storage/temporary_file.h"
 
 namespace doppel {
 namespace {
@@ -30,7 +30,7 @@ Result<void> set_length(const ImageFile& file, std::uint64_t length) {
                std::strerror(errno));
 }
 
-Header make_header(const OverlayBacking& backing, std::uint64_t size) {
+Header header_of(const OverlayBacking& backing, std::uint64_t size) {
   Header header{};
   std::memcpy(header.magic, overlay_magic.data(), sizeof header.magic);
   header.version = overlay::version;
@@ -46,11 +46,10 @@ Header make_header(const OverlayBacking& backing, std::uint64_t size) {
   return header;
 }
 
-Result<void> fill_new(ImageFile& file, const std::string& path, const Header& header) {
+Result<void> fill_new(ImageFile& file, const Header& header) {
   const std::uint64_t blocks = (header.size + overlay::block_size - 1) / overlay::block_size;
   if (auto set = set_length(file, header.data_offset + blocks * overlay::block_size); !set) return set;
-  if (auto put = file.write(0, std::as_bytes(std::span(&header, 1))); !put) return put;
-  return finish(file, path);
+  return file.write(0, std::as_bytes(std::span(&header, 1)));
 }
 
 }  // namespace
@@ -62,22 +61,37 @@ OverlayDisk::Layout OverlayDisk::layout_for(std::uint64_t size) {
   return {overlay::header_size, (map + 0xfffff) & ~0xfffffULL};
 }
 
-Result<void> OverlayDisk::create(const std::string& path, const OverlayBacking& backing, std::uint64_t size,
-                                 unsigned mode) {
-  if (auto possible = check_size(size); !possible) return possible;
+Result<overlay::Header> OverlayDisk::make_header(const OverlayBacking& backing, std::uint64_t size) {
+  if (auto possible = check_size(size); !possible) return possible.failure();
   if (backing.name.size() > overlay::max_name || backing.chain.size() > overlay::max_chain) {
     return error("the name {} is too long for an overlay", printable(backing.name));
   }
-  Header header = make_header(backing, size);
+  Header header = header_of(backing, size);
   const Layout layout = layout_for(size);
   header.map_offset = layout.map_offset;
   header.data_offset = layout.data_offset;
   header.checksum = checksum_of(header);
+  return header;
+}
+
+Result<void> OverlayDisk::create(const std::string& path, const OverlayBacking& backing, std::uint64_t size,
+                                 unsigned mode) {
+  const auto header = make_header(backing, size);
+  if (!header) return header.failure();
   auto file = create_unfinished(path, mode | 0600);
   if (!file) return error("{}; add ,snapshot or ,ro to use the image without its overlay file", file.message());
-  auto filled = fill_new(**file, path, header);
+  auto filled = fill_new(**file, *header);
+  if (filled) filled = finish(**file, path);
   if (!filled) unlink((*file)->path().c_str());
   return filled;
+}
+
+Result<void> OverlayDisk::create_in(ImageFile& file, const OverlayBacking& backing, std::uint64_t size) {
+  const auto header = make_header(backing, size);
+  if (!header) return header.failure();
+  if (auto filled = fill_new(file, *header); !filled) return filled;
+  if (auto synced = file.sync(); !synced) return synced;
+  return file.look_again();
 }
 
 Result<Header> OverlayDisk::read_header(const ImageFile& file) {
@@ -135,18 +149,36 @@ Result<std::unique_ptr<OverlayDisk>> OverlayDisk::open(std::unique_ptr<ImageFile
         printable(recorded->name), file->path());
   }
   const Layout layout{header->map_offset, header->data_offset};
-  auto disk = std::unique_ptr<OverlayDisk>(new OverlayDisk(std::move(file), std::move(backing), layout, false));
+  auto disk = std::unique_ptr<OverlayDisk>(new OverlayDisk(std::move(file), std::move(backing), layout));
   if (auto loaded = disk->map_.load(*disk->file_, layout.map_offset); !loaded) return loaded.failure();
   return disk;
 }
 
-Result<std::unique_ptr<OverlayDisk>> OverlayDisk::temporary(std::unique_ptr<Disk> backing) {
-  if (auto possible = check_size(backing->size()); !possible) return possible.failure();
-  auto file = make_temporary_file("the temporary overlay");
-  if (!file) return file.failure();
-  const std::uint64_t blocks = (backing->size() + overlay::block_size - 1) / overlay::block_size;
-  if (auto set = set_length(**file, blocks * overlay::block_size); !set) return set.failure();
-  return std::unique_ptr<OverlayDisk>(new OverlayDisk(std::move(*file), std::move(backing), Layout{}, true));
+std::string overlay_path(const std::string& disk, const std::string& machine) {
+  return fmt::format("{}.{}.overlay", disk, machine);
+}
+
+Result<FileDescriptor> make_overlay_file(const std::string& path, const std::string& base) {
+  struct stat status{};
+  const mode_t mode = stat(base.c_str(), &status) == 0 ? status.st_mode & 0666 : 0;
+  FileDescriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, mode | 0600));
+  if (!file) return error("cannot create {}: {}", path, std::strerror(errno));
+  struct flock whole{};
+  whole.l_type = F_WRLCK;
+  const bool locked = fcntl(file.get(), F_OFD_SETLK, &whole) == 0 || (errno != EAGAIN && errno != EACCES);
+  if (!locked || fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode) || status.st_size != 0)
+    return error(
+        "{} is there already: it has what another machine of this name kept, so commit it (doppel disk commit) or "
+        "remove "
+        "it, or take another name",
+        path);
+  if (auto durable = make_directory_durable(path); !durable) return durable.failure();
+  return file;
+}
+
+void drop_overlay_file(const std::string& path) {
+  struct stat status{};
+  if (stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode) && status.st_size == 0) unlink(path.c_str());
 }
 
 }  // namespace doppel

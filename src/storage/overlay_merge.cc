@@ -121,6 +121,15 @@ std::vector<std::string> overlays_over(const std::string& path) {
   return found;
 }
 
+Result<void> check_nothing_over(const std::string& path) {
+  const auto over = overlays_over(path);
+  if (over.empty()) return {};
+  return error(
+      "{0} lies over {1} and would no longer fit if that were written to: run from {0}, doppel disk commit it, remove "
+      "it, or give {1} as {1},snapshot",
+      over[0], path);
+}
+
 Result<void> merge_overlay(const std::string& path, const std::function<void(std::uint64_t, std::uint64_t)>& progress) {
   if (access(path.c_str(), F_OK) != 0) {
     const auto ended = end_of_merge(path);

@@ -18,6 +18,9 @@ Result<void> merge_overlay(const std::string& path, const std::function<void(std
 /// An error where a merge into the image `path` was cut off.
 Result<void> check_not_merging(const std::string& path);
 
+/// An error where one lies over the image `path`, which is to be written to: it would not fit any more.
+Result<void> check_nothing_over(const std::string& path);
+
 /// Overlays in the folder of the image `path` that lie over it: PATH.….overlay.
 std::vector<std::string> overlays_over(const std::string& path);
 

@@ -25,6 +25,8 @@ class Qcow2Disk final : public Disk, public Sparse {
   std::uint64_t size() const override { return header_.size; }
   bool read_only() const override { return true; }
   std::string_view format() const override { return "qcow2"; }
+  std::string path() const override { return file_->path(); }
+  std::vector<FileStamp> stamps() const override { return stamps_above(file_->stamp(), backing_.get()); }
   Result<void> read(std::uint64_t offset, std::span<std::byte> out) override;
   Result<void> write(std::uint64_t offset, std::span<const std::byte> data) override;
   Result<void> flush() override { return {}; }

@@ -20,6 +20,9 @@ class RawDisk final : public Disk, public Sparse {
   std::uint64_t size() const override { return size_; }
   bool read_only() const override { return !file_->writable(); }
   std::string_view format() const override { return "raw"; }
+  std::string path() const override { return file_->path(); }
+  std::vector<FileStamp> stamps() const override { return {file_->stamp()}; }
+  Result<void> seal() override { return file_->become_reader(); }
   Result<void> read(std::uint64_t offset, std::span<std::byte> out) override;
   Result<void> write(std::uint64_t offset, std::span<const std::byte> data) override;
   Result<void> readv(std::uint64_t offset, std::span<const iovec> pieces) override;

@@ -130,7 +130,7 @@ TEST_F(ControlServers, RefusesWhatIsNoRequest) {
 TEST_F(ControlServers, DescriptorsComeWithRequestsAndDoNotStay) {
   write(top_ / "file", std::string(text_of_descriptor));
   const FileDescriptor file(::open((top_ / "file").c_str(), O_RDONLY | O_CLOEXEC));
-  const std::vector<int> one{file.get()}, most(4, file.get()), many(5, file.get()), flood(16, file.get());
+  const std::vector<int> one{file.get()}, most(8, file.get()), many(9, file.get()), flood(16, file.get());
   wait_for_connections(0);
   const auto before = open_descriptors();
   for (int round = 0; round < 50; round++) {
@@ -138,7 +138,7 @@ TEST_F(ControlServers, DescriptorsComeWithRequestsAndDoNotStay) {
     ASSERT_TRUE(answer) << answer.message();
     EXPECT_EQ((*answer)["content"], text_of_descriptor);
     EXPECT_TRUE(ask({{"do", "echo"}}, most)) << "not taken, and closed";
-    EXPECT_THAT(ask({{"do", "echo"}}, many).message(), HasSubstr("4 descriptors"));
+    EXPECT_THAT(ask({{"do", "echo"}}, many).message(), HasSubstr("8 descriptors"));
     EXPECT_FALSE(ask({{"do", "echo"}}, flood));
     EXPECT_FALSE(ask({{"do", "nothing of the kind"}}, most));
   }

@@ -12,6 +12,7 @@
 
 #include "machine/machine.h"
 #include "machine/memory_map.h"
+#include "storage/overlay.h"
 #include "unit/machine/guest_program.h"
 #include "unit/machine/hart_rig.h"
 
@@ -292,7 +293,7 @@ TEST_P(DiskImages, AreNotChangedByThoseThatGoOnFromThem) {
   pausing_at(*make(early), whole / 2, [&](Machine& m) { late = std::move(m.capture()).value(); });
   const auto before = over_the_file(late);
   EXPECT_FALSE(before.empty()) << "the guest wrote between the two";
-  EXPECT_TRUE(over_the_file(early).empty()) << "what was there at the first capture is the base of all";
+  EXPECT_FALSE(over_the_file(early).empty()) << "what is in the file itself is what is made again from it";
   std::vector<std::thread> threads;
   for (unsigned n = 0; n < 4; n++)
     threads.emplace_back([&, n] { EXPECT_EQ(end_of(*make(n % 2 ? early : late)), alone); });
@@ -331,15 +332,55 @@ TEST_P(DiskImages, WaitForRequestsThatAreUnderWay) {
 }
 
 // A fork must not take from the guest that what it flushed is there after a power cut.
-TEST_P(DiskImages, AreNotMadeOfDisksThatKeepWhatIsWritten) {
+TEST_P(DiskImages, OfDisksThatKeepWhatIsWrittenNeedAnOverlay) {
   config_.disks[0].snapshot = false;
   use_kernel(busy());
   const auto machine = make();
   const auto image = machine->capture();
   ASSERT_FALSE(image);
-  EXPECT_THAT(image.message(), HasSubstr("disk,snapshot"));
+  EXPECT_THAT(image.message(), HasSubstr("nowhere to be kept"));
+  EXPECT_EQ(machine->disks_without_overlay(), std::vector<std::size_t>{0});
   EXPECT_EQ(end_of(*machine).status, 0) << "and the machine goes on";
   EXPECT_NE(read("disk"), content_);
+}
+
+// The original and its copies keep what they wrote in overlays over what the disk was, as if each had run alone.
+TEST_P(DiskImages, AreKeptInOverlays) {
+  config_.disks[0].snapshot = false;
+  use_kernel(busy());
+  const auto path = config_.disks[0].path;
+  const auto alone = end_of(*make());
+  const auto written = read("disk");
+  ASSERT_NE(written, content_);
+  write("disk", content_);
+  MachineImage image;
+  {
+    const auto machine = make();
+    const auto original = pausing_at(*machine, whole / 2, [&](Machine& m) {
+      auto file = make_overlay_file(overlay_path(path, "original"), path);
+      ASSERT_TRUE(file) << file.message();
+      ASSERT_TRUE(m.keep_disk(0, *std::move(file), overlay_path(path, "original")));
+      EXPECT_TRUE(m.disks_without_overlay().empty());
+      image = std::move(m.capture()).value();
+    });
+    EXPECT_EQ(original, alone);
+  }
+  const auto frozen = read("disk");
+  for (const auto* name : {"first", "second"}) {
+    config_.disks[0].overlay = overlay_path(path, name);
+    EXPECT_EQ(end_of(*make(image)), alone);
+  }
+  EXPECT_FALSE(Machine::create(config_, image)) << "what the second kept is not written over";
+  image = {};
+  EXPECT_EQ(read("disk"), frozen);
+  for (const auto* name : {"original", "first", "second"}) {
+    auto disk = open_disk({.path = overlay_path(path, name), .read_only = true, .format = ""});
+    ASSERT_TRUE(disk) << disk.message();
+    std::string bytes(disk_bytes, 0);
+    ASSERT_TRUE((*disk)->read(0, std::as_writable_bytes(std::span(bytes))));
+    EXPECT_TRUE(bytes == written) << name;
+  }
+  EXPECT_THAT(open_disk({.path = path, .format = ""}).message(), HasSubstr("would no longer fit"));
 }
 
 // Many copies share one open file.

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <future>
 
 #include "unit/machine/hart_rig.h"
 
@@ -457,16 +458,17 @@ TEST(Scheduler, SkipsIdleTimeWhenTheClockCountsInstructions) {
 std::int64_t consequence(bool halts) {
   HartRig rig({.clock = ClockKind::instructions});
   std::atomic<std::int64_t> came = 0;
+  std::atomic<bool> happened = false;
   rig.start(0, counter(0));
   rig.input().at(500'000, [&] {
     rig.input().later([&] { came = rig.input().now_ns(); });
     if (halts) rig.scheduler().halt();
+    happened = true;
   });
   rig.run();
-  while (came == 0) {
-    if (halts) rig.scheduler().wait_halted(), rig.scheduler().resume();
-    std::this_thread::yield();
-  }
+  while (!happened) std::this_thread::yield();
+  if (halts) rig.scheduler().wait_halted(), rig.scheduler().resume();
+  while (came == 0) std::this_thread::yield();
   rig.halt();
   return came;
 }
@@ -474,6 +476,24 @@ std::int64_t consequence(bool halts) {
 // A machine that was captured would not do the same as one that was not.
 TEST(Scheduler, AHaltDoesNotChangeWhenEventsComeWhenTheClockCountsInstructions) {
   EXPECT_EQ(consequence(true), consequence(false));
+}
+
+// Who captures a machine in the middle of its events has a copy that never sees the others.
+TEST(Scheduler, HaltWaitsForEventsWhenTheClockCountsInstructions) {
+  HartRig rig({.clock = ClockKind::instructions});
+  std::promise<void> begun, may_end;
+  rig.start(0, counter(0));
+  rig.input().at(500'000, [&] {
+    begun.set_value();
+    may_end.get_future().wait();
+  });
+  rig.run();
+  begun.get_future().wait();
+  rig.scheduler().halt();
+  auto halted = std::async(std::launch::async, [&] { rig.scheduler().wait_halted(); });
+  EXPECT_EQ(halted.wait_for(std::chrono::milliseconds(100)), std::future_status::timeout);
+  may_end.set_value();
+  halted.wait();
 }
 
 }  // namespace

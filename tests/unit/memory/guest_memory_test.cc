@@ -1,10 +1,12 @@
 #include "memory/guest_memory.h"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <cstring>
 #include <mutex>
 #include <random>
+#include <set>
 #include <string>
 #include <thread>
 
@@ -224,6 +226,12 @@ TEST(GuestMemory, ForksOfForksStayWhatTheyWere) {
   for (unsigned round = 0; round < 20'000; round++) {
     for (auto writes = random() % 4; writes > 0; writes--) {
       const auto page = random() % pages;
+      if (random() % 8 == 0) {
+        const GuestSpan span{base + page * page_size, std::uint32_t(page_size * (1 + random() % (pages - page)))};
+        ASSERT_TRUE(memory->discard({&span, 1}));
+        std::fill_n(now.begin() + long(page), span.length / page_size, '\0');
+        continue;
+      }
       now[page] = char(random());
       ASSERT_TRUE(memory->fill(base + page * page_size, std::uint8_t(now[page]), 1));
     }
@@ -362,6 +370,111 @@ TEST(GuestMemory, PinsAndFindsNothingOutsideOfRam) {
   EXPECT_FALSE(memory->find_bytes(spans, pieces));
   EXPECT_TRUE(pieces.empty());
   EXPECT_TRUE(memory->dirty_pages().empty());
+}
+
+bool resident(const std::byte* page) {
+  unsigned char there = 0;
+  const auto at = reinterpret_cast<std::uintptr_t>(page) & ~(page_size - 1);
+  return ::mincore(reinterpret_cast<void*>(at), page_size, &there) == 0 && (there & 1);
+}
+
+// The guest's free pages are the host's: in a memory that was never forked, and in one that was.
+TEST(GuestMemory, GivesBackWhatIsDiscarded) {
+  auto memory = make();
+  const std::vector<GuestSpan> spans = {{base + 100, 3 * page_size}, {base + 8 * page_size, 2 * page_size}};
+  for (const bool forked : {false, true}) {
+    if (forked) memory->freeze();
+    ASSERT_TRUE(memory->fill(base, 'a', 16 * page_size));
+    std::vector<const std::byte*> before;
+    for (unsigned page = 0; page < 16; page++) before.push_back(memory->page_for_read(base + page * page_size));
+    ASSERT_TRUE(memory->discard(spans));
+    for (unsigned page = 0; page < 16; page++) {
+      const bool whole = page == 1 || page == 2 || page == 8 || page == 9;
+      EXPECT_EQ(text_at(*memory, base + page * page_size, 1)[0], whole ? '\0' : 'a') << page;
+      if (forked) EXPECT_EQ(resident(before[page]), !whole) << page;
+    }
+    for (const unsigned page : {1, 9}) {
+      ASSERT_TRUE(memory->fill(base + page * page_size + 7, 'b', 1));
+      EXPECT_EQ(text_at(*memory, base + page * page_size, 9), std::string("\0\0\0\0\0\0\0b\0", 9));
+    }
+  }
+}
+
+TEST(GuestMemory, UsesAgainWhatWasDiscarded) {
+  auto memory = make();
+  memory->freeze();
+  std::set<const std::byte*> places;
+  for (unsigned round = 0; round < 1000; round++) {
+    ASSERT_TRUE(memory->fill(base, 'a', page_size));
+    places.insert(memory->page_for_read(base));
+    const GuestSpan span{base, page_size};
+    ASSERT_TRUE(memory->discard({&span, 1}));
+  }
+  EXPECT_LE(places.size(), 2u);
+}
+
+TEST(GuestMemory, DiscardsNothingWhenNotAllIsRam) {
+  auto memory = make(2 * page_size);
+  ASSERT_TRUE(memory->fill(base, 'a', 2 * page_size));
+  const std::vector<GuestSpan> spans = {{base, page_size}, {base + page_size, 2 * page_size}};
+  EXPECT_FALSE(memory->discard(spans));
+  EXPECT_EQ(text_at(*memory, base, 1), "a");
+}
+
+// Whoever looked a page up has forgotten it before its place is used for something else.
+TEST(GuestMemory, HasAllStandStillToDiscard) {
+  auto memory = make();
+  unsigned calls = 0;
+  memory->set_standstill([&](const std::function<void()>& action) { calls++, action(); });
+  const GuestSpan span{base, 4 * page_size};
+  ASSERT_TRUE(memory->fill(base, 'a', span.length));
+  ASSERT_TRUE(memory->discard({&span, 1}));
+  EXPECT_EQ(calls, 0u) << "where no page changes its place, nobody need know";
+  memory->freeze();
+  ASSERT_TRUE(memory->fill(base, 'a', span.length));
+  ASSERT_TRUE(memory->discard({&span, 1}));
+  EXPECT_EQ(calls, 1u);
+  EXPECT_EQ(text_at(*memory, base, 1)[0], '\0');
+}
+
+// Code that is discarded is not executed from its translation.
+TEST(GuestMemory, TellsOfDiscardedCode) {
+  for (const bool forked : {false, true}) {
+    auto memory = make();
+    ASSERT_TRUE(memory->fill(base, 'a', 4 * page_size));
+    if (forked) memory->freeze();
+    memory->mark_code(base + page_size);
+    const GuestSpan span{base, 4 * page_size};
+    ASSERT_TRUE(memory->discard({&span, 1}));
+    EXPECT_EQ(memory->take_written_code(), std::vector<std::uint64_t>{base + page_size});
+  }
+}
+
+// A transfer that ends behind it has nowhere to write to, and does no harm.
+TEST(GuestMemory, DiscardsWhatIsPinned) {
+  auto memory = make();
+  memory->freeze();
+  PinnedSpans pinned;
+  std::vector<iovec> pieces;
+  const GuestSpan span{base, page_size};
+  ASSERT_TRUE(memory->pin({&span, 1}, pinned, pieces));
+  ASSERT_TRUE(memory->discard({&span, 1}));
+  const auto image = memory->freeze();
+  std::memset(pieces[0].iov_base, 'x', pieces[0].iov_len);
+  EXPECT_EQ(*image.page(0), std::byte{0});
+  pinned.release();
+  EXPECT_EQ(text_at(*memory, base, 1)[0], '\0');
+}
+
+// What was discarded need not be written to a snapshot.
+TEST(MemoryImages, DoNotHoldWhatWasDiscarded) {
+  auto memory = make();
+  memory->freeze();
+  ASSERT_TRUE(memory->fill(base, 'a', 4 * page_size));
+  memory->freeze();
+  const GuestSpan span{base + page_size, 2 * page_size};
+  ASSERT_TRUE(memory->discard({&span, 1}));
+  EXPECT_EQ(memory->freeze().held(), (std::vector<std::uint32_t>{0, 3}));
 }
 
 }  // namespace

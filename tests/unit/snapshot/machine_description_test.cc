@@ -27,7 +27,17 @@ class Descriptions : public testing::Test {
       config_.disks.push_back({.path = path, .read_only = read_only, .format = "raw"});
     }
   }
-  json described() const { return json::parse(describe_machine(config_)); }
+  static std::string describe(const MachineConfig& config) {
+    std::vector<DiskImage> images;
+    for (const auto& disk : config.disks) images.push_back({must_open(disk.path), nullptr});
+    return describe_machine(config, images);
+  }
+  static std::shared_ptr<Disk> must_open(const std::string& path) {
+    auto disk = open_frozen_disk(path, "raw");
+    EXPECT_TRUE(disk) << disk.message();
+    return *std::move(disk);
+  }
+  json described() const { return json::parse(describe(config_)); }
   static void expect_refused(const std::string& text) {
     const auto config = machine_described(text);
     ASSERT_FALSE(config) << text.substr(0, 500);
@@ -41,9 +51,9 @@ class Descriptions : public testing::Test {
 };
 
 TEST_F(Descriptions, AreTheMachineAgain) {
-  const auto again = machine_described(describe_machine(config_));
+  const auto again = machine_described(describe(config_));
   ASSERT_TRUE(again) << again.message();
-  EXPECT_EQ(describe_machine(*again), describe_machine(config_));
+  EXPECT_EQ(describe(*again), describe(config_));
   EXPECT_EQ(again->kernel, config_.kernel);
   EXPECT_EQ(again->append, config_.append);
   EXPECT_EQ(again->memory, config_.memory);
@@ -55,7 +65,19 @@ TEST_F(Descriptions, AreTheMachineAgain) {
   ASSERT_EQ(again->disks.size(), 2u);
   EXPECT_FALSE(again->disks[0].read_only);
   EXPECT_TRUE(again->disks[1].read_only);
-  EXPECT_TRUE(again->disks[0].snapshot) << "nothing of a copy gets into the image";
+  EXPECT_FALSE(again->disks[0].snapshot);
+  EXPECT_EQ(again->disks[0].overlay, "") << "who runs it says where what it writes is kept";
+  config_.disks[0].snapshot = true;
+  EXPECT_TRUE(machine_described(describe(config_))->disks[0].snapshot);
+}
+
+TEST_F(Descriptions, OfVersion1AreOfDisksThatKeepNothing) {
+  auto all = described();
+  all["version"] = 1;
+  all["disks"][0].erase("keeps"), all["disks"][0]["format"] = "";
+  const auto config = machine_described(all.dump());
+  ASSERT_TRUE(config) << config.message();
+  EXPECT_TRUE(config->disks[0].snapshot);
 }
 
 TEST_F(Descriptions, NameFilesByAbsolutePaths) {
@@ -66,7 +88,7 @@ TEST_F(Descriptions, NameFilesByAbsolutePaths) {
 }
 
 TEST_F(Descriptions, OfDisksThatChangedAreRefused) {
-  const auto text = describe_machine(config_);
+  const auto text = describe(config_);
   const auto time = std::filesystem::last_write_time(config_.disks[0].path);
   std::filesystem::last_write_time(config_.disks[0].path, time + std::chrono::seconds(1));
   expect_refused(text);
@@ -105,7 +127,8 @@ TEST_F(Descriptions, WithoutOneOfTheirFieldsOrWithAnotherKindOfValueAreRefused) 
 }
 
 TEST_F(Descriptions, WithNumbersAndWordsThatAreNoneAreRefused) {
-  const std::pair<const char*, json> changes[] = {{"version", 2},
+  const std::pair<const char*, json> changes[] = {{"version", 3},
+                                                  {"version", 0},
                                                   {"version", UINT64_MAX},
                                                   {"memory", (1ULL << 40) + 1},
                                                   {"memory", UINT64_MAX},
@@ -138,7 +161,7 @@ TEST_F(Descriptions, ThatAreHostileAreRefusedInOneSentence) {
 
 TEST_F(Descriptions, OfPathsThatAreNoTextAreStillText) {
   config_.kernel = "/boot/\xff\xfe";
-  EXPECT_TRUE(json::accept(describe_machine(config_)));
+  EXPECT_TRUE(json::accept(describe(config_)));
 }
 
 }  // namespace

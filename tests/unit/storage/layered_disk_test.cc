@@ -1,6 +1,7 @@
 // Disks as values: every copy of a machine has its own disk, as it was when it was copied, and nobody else's.
 #include "storage/layered_disk.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -9,6 +10,7 @@
 #include <map>
 #include <thread>
 
+#include "storage/overlay.h"
 #include "unit/storage/scratch.h"
 
 namespace doppel {
@@ -40,6 +42,10 @@ class Base final : public Disk {
     return write(offset, Bytes(length));
   }
   int direct_descriptor() const override { return 77; }
+  std::string path() const override { return folder.path("base"); }
+  std::vector<FileStamp> stamps() const override { return {FileStamp{.size = bytes.size(), .mtime_ns = 5}}; }
+  Result<void> seal() override { return frozen = true, Result<void>(); }
+  Scratch folder;
   Bytes bytes;
   std::atomic<bool> frozen = false;
   int flushes = 0;
@@ -464,6 +470,148 @@ TEST_F(LayeredDisks, ShowHowTheyDiffer) {
   shown.clear();
   ASSERT_TRUE(before.for_each_difference(before, keep(shown)));
   EXPECT_TRUE(shown.empty());
+}
+
+class KeptDisks : public LayeredDisks {
+ protected:
+  std::string overlay() const { return base_->folder.path("base.anna.overlay"); }
+  Result<void> keep(LayeredDisk& disk) const {
+    auto file = make_overlay_file(overlay(), base_->path());
+    return file ? disk.keep_in(*std::move(file), overlay()) : file.failure();
+  }
+  /// What a power cut would leave: the overlay as it is now, read by somebody else.
+  Bytes kept() const {
+    FileDescriptor fd(::open(overlay().c_str(), O_RDONLY | O_CLOEXEC));
+    auto file = ImageFile::adopt(std::move(fd), overlay(), false);
+    auto disk = OverlayDisk::open(std::move(*file), std::make_unique<Base>(base_->bytes, true), base_->stamps());
+    EXPECT_TRUE(disk) << disk.message();
+    return disk ? must_read(**disk, 0, base_->bytes.size()) : Bytes();
+  }
+};
+
+// A fork must not take from the guest that what it flushed is there after a power cut.
+TEST_F(KeptDisks, HaveWhatWasFlushedInTheirOverlay) {
+  std::mt19937 random(17);
+  for (int round = 0; round < 8; round++) {
+    const Bytes content = disk_content((300 << 10) + 512 * std::size_t(round), unsigned(round));
+    Copy one{first(content), content};
+    for (int n = 0; n < 20; n++) use(one, random);
+    ASSERT_TRUE(one.disk->needs_overlay());
+    ASSERT_TRUE(keep(*one.disk));
+    EXPECT_TRUE(base_->frozen);
+    EXPECT_FALSE(one.disk->needs_overlay());
+    Bytes flushed = one.model;
+    std::vector<std::pair<DiskImage, Bytes>> images;
+    for (int n = 0; n < 300; n++) {
+      const auto what = random() % 12;
+      if (what == 0) {
+        ASSERT_TRUE(one.disk->flush());
+        flushed = one.model;
+      } else if (what == 1) {
+        images.emplace_back(frozen(*one.disk), one.model);
+      } else if (what == 2 && !images.empty()) {
+        const auto& [image, model] = images[random() % images.size()];
+        ASSERT_TRUE(one.disk->adopt(image));
+        one.model = model;
+      } else {
+        use(one, random);
+      }
+      if (HasFatalFailure()) return;
+      if (n % 25 == 0) ASSERT_EQ(kept(), flushed);
+    }
+    for (const auto& [image, model] : images) expect_same(*copy(image), model);
+    images.clear();
+    one.disk.reset();
+    ASSERT_EQ(kept(), one.model) << "an orderly end loses nothing";
+    ASSERT_EQ(scratch_->used(), 0u);
+  }
+}
+
+// What a copy has of its original is in its overlay with the first flush.
+TEST_F(KeptDisks, OfCopiesHaveAllThatIsOverTheBase) {
+  Bytes model = pattern(100 * block, 1);
+  auto disk = first(model);
+  frozen(*disk);
+  ASSERT_TRUE(disk->write(5 * block + 7, pattern(3 * block, 2)));
+  ASSERT_TRUE(disk->discard(50 * block, 10 * block));
+  std::ranges::copy(pattern(3 * block, 2), model.begin() + 5 * block + 7);
+  std::fill_n(model.begin() + 50 * block, 10 * block, std::byte{0});
+  const auto other = copy(frozen(*disk));
+  ASSERT_TRUE(keep(*other));
+  EXPECT_EQ(kept(), base_->bytes) << "nothing was flushed";
+  ASSERT_TRUE(other->flush());
+  EXPECT_EQ(kept(), model);
+}
+
+TEST_F(KeptDisks, ThatCannotBeKeptFailTheFlushAndAreKeptWhenTheyCan) {
+  Bytes model(200 * block);
+  auto disk = first(model);
+  ASSERT_TRUE(keep(*disk));
+  ASSERT_TRUE(disk->write(0, pattern(20 * block, 1)));
+  ASSERT_TRUE(disk->flush());
+  std::ranges::copy(pattern(20 * block, 1), model.begin());
+  ASSERT_TRUE(disk->write(150 * block, pattern(30 * block, 2)));
+  {
+    const FileSizeLimit limit((1 << 20) + 100 * block);  // the overlay's data begins after 1 MiB
+    const auto failed = disk->flush();
+    ASSERT_FALSE(failed);
+    expect_sentence(failed.message());
+    EXPECT_EQ(kept(), model);
+  }
+  std::ranges::copy(pattern(30 * block, 2), model.begin() + 150 * block);
+  expect_same(*disk, model);
+  ASSERT_TRUE(disk->flush());
+  EXPECT_EQ(kept(), model);
+}
+
+TEST_F(KeptDisks, DoNotTakeOverWhatLiesOverAnotherImage) {
+  auto other = first(Bytes(4 * block));
+  const auto image = frozen(*other);
+  auto disk = first(Bytes(4 * block));
+  ASSERT_TRUE(keep(*disk));
+  const auto taken = disk->adopt(image);
+  ASSERT_FALSE(taken);
+  expect_sentence(taken.message());
+}
+
+TEST_F(KeptDisks, FindNoOverlayOfAnother) {
+  auto disk = first(Bytes(4 * block));
+  write_file(overlay(), pattern(10, 1));
+  const auto made = make_overlay_file(overlay(), base_->path());
+  ASSERT_FALSE(made);
+  expect_sentence(made.message());
+  drop_overlay_file(overlay());
+  EXPECT_EQ(read_file(overlay()), pattern(10, 1)) << "what is not empty is somebody's";
+  write_file(overlay(), {});
+  {
+    const auto file = make_overlay_file(overlay(), base_->path());
+    ASSERT_TRUE(file) << file.message();
+    EXPECT_FALSE(make_overlay_file(overlay(), base_->path())) << "it is another's already";
+  }
+  drop_overlay_file(overlay());
+  EXPECT_FALSE(std::filesystem::exists(overlay()));
+}
+
+// The guest's queues flush and write at the same time, and the machine is copied meanwhile.
+TEST_F(KeptDisks, ServeManyThreadsAtOnce) {
+  constexpr unsigned threads = 3, blocks = 50;
+  auto disk = first(Bytes(threads * blocks * block));
+  ASSERT_TRUE(keep(*disk));
+  std::vector<std::thread> running;
+  for (unsigned whose = 0; whose < threads; whose++)
+    running.emplace_back([&, whose] {
+      std::mt19937 random(whose);
+      for (int n = 0; n < 150; n++) {
+        const auto at = (whose * blocks + random() % blocks) * block;
+        ASSERT_TRUE(disk->write(at, pattern(block, random())));
+        if (unsigned(n) % 10 == whose) ASSERT_TRUE(disk->flush());
+      }
+    });
+  std::vector<DiskImage> images;
+  for (int n = 0; n < 30; n++) images.push_back(frozen(*disk));
+  for (auto& thread : running) thread.join();
+  ASSERT_TRUE(disk->flush());
+  EXPECT_EQ(kept(), must_read(*disk, 0, disk->size()));
 }
 
 }  // namespace
