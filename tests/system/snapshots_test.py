@@ -190,7 +190,6 @@ class Snapshots(Kept):
                  "--dump-dtb": "x", "--signature": "x"}
         for option, value in fixed.items():
             self.refused("run", "--from", "s", option, value, says=["--from", option])
-        self.refused("run", "--from", "s", "--snapshot", says=["--snapshot"])
         self.refused("run", "debian", "--from", "s", says=["--from", "IMAGE"])
         self.refused("run", "--from", "s", "--publish", "1234:80", says=["--publish", "'s'"])
         self.refused("run", "--from", "x", says=["'x'", "doppel snapshot ls"])
