@@ -149,6 +149,7 @@ Result<void> HostedMachine::keep_disks(ControlRequest& request) {
 
 Result<MachineImage> HostedMachine::take_image(ControlRequest& request, std::vector<std::uint32_t>& hot,
                                                std::int64_t& paused_ns) {
+  machine_->flush_disks();
   const auto begin = monotonic_ns();
   machine_->pause();
   auto kept = keep_disks(request);

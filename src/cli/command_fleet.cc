@@ -113,6 +113,7 @@ int fleet(const Options& o) {
   FleetOptions options;
   options.machines = o.machines, options.command = fmt::format("{}", fmt::join(o.command, " "));
   options.patience = std::chrono::seconds(o.patience), options.park = o.park;
+  options.keep_output = o.as_json;
   Progress progress(o.machines, o.quiet || o.as_json);
   const auto begin = monotonic_ns();
   const auto results = run_fleet(*workers, image, options, [&](std::size_t number, const FleetResult& result) {

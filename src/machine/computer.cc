@@ -308,10 +308,9 @@ Result<std::unique_ptr<LayeredDisk>> Computer::make_disk(const DiskSpec& spec, c
   if (spec.overlay.empty()) return disk;
   auto file = make_overlay_file(spec.overlay, spec.path);
   if (!file) return file.failure();
-  auto kept = disk->keep_in(*std::move(file), spec.overlay);
-  if (kept) return disk;
-  drop_overlay_file(spec.overlay);
-  return kept.failure();
+  new_overlays_.push_back(spec.overlay);
+  if (auto kept = disk->keep_in(*std::move(file), spec.overlay); !kept) return kept.failure();
+  return disk;
 }
 
 /// The disks, from their files or as they are in an image.

@@ -42,6 +42,7 @@ class Computer final : public Machine,
   void pause_soon() override;
   std::int64_t guest_ns() override { return input_->now_ns(); }
   void pause_when(std::int64_t guest_ns, std::function<void()> then) override;
+  void flush_disks() override;
   std::vector<std::size_t> disks_without_overlay() override;
   Result<void> keep_disk(std::size_t disk, FileDescriptor file, const std::string& path) override;
   Result<MachineImage> capture() override;
@@ -80,8 +81,8 @@ class Computer final : public Machine,
   Result<std::unique_ptr<Network>> make_network();
   Result<void> make_virtio(const MachineImage* image);
   Result<void> make_balloon(const VirtioHost& host, const MachineImage* image);
-  static Result<std::unique_ptr<LayeredDisk>> make_disk(const DiskSpec& spec, const DiskImage* image,
-                                                        const std::shared_ptr<ScratchFile>& scratch);
+  Result<std::unique_ptr<LayeredDisk>> make_disk(const DiskSpec& spec, const DiskImage* image,
+                                                 const std::shared_ptr<ScratchFile>& scratch);
   Result<void> make_disks(const VirtioHost& host, const MachineImage* image);
   Result<void> make_harts();
   Result<void> attach_virtio(std::unique_ptr<VirtioDevice> device);
@@ -181,7 +182,8 @@ class Computer final : public Machine,
     LayeredDisk* content;
   };
   std::vector<DiskParts> disks_;
-  std::vector<Device*> devices_;  // all of them, in the order in which they reset
+  std::vector<std::string> new_overlays_;  // go again when the machine comes to nothing
+  std::vector<Device*> devices_;           // all of them, in the order in which they reset
   std::unique_ptr<Htif> htif_;
   std::uint64_t rtc_timer_ = 0;
 

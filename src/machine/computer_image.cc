@@ -168,6 +168,11 @@ Result<void> Computer::restore_keys(Reader& in) {
   return {};
 }
 
+void Computer::flush_disks() {
+  for (const auto& disk : disks_)
+    if (disk.content->needs_overlay()) static_cast<void>(disk.content->flush());  // what fails now fails again
+}
+
 std::vector<std::size_t> Computer::disks_without_overlay() {
   std::vector<std::size_t> all;
   for (std::size_t n = 0; n < disks_.size(); n++)

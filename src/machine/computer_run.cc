@@ -29,6 +29,8 @@ Computer::~Computer() {
     io_thread_.join();
   }
   scheduler_.reset();
+  if (started_ns_ == 0)  // it never ran
+    for (const auto& path : new_overlays_) ::unlink(path.c_str());
 }
 
 std::uint64_t Computer::ticks() {

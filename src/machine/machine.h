@@ -119,6 +119,9 @@ class Machine {
   /// Pauses when guest time reaches `guest_ns` nanoseconds since the machine was made; `then` is called on a thread of
   /// the machine's, which must not wait for anything.
   virtual void pause_when(std::int64_t guest_ns, std::function<void()> then) = 0;
+  /// Makes what the guest has written to its disks durable, for those that keep it: what keep_disk() then need not wait
+  /// for. Any thread, once run() has begun; the guest runs meanwhile.
+  virtual void flush_disks() = 0;
   /// Disks, by their numbers in MachineConfig::disks, that keep what the guest writes in their files and have no
   /// overlay yet: before the machine is captured, keep_disk() gives them one. While it is paused.
   virtual std::vector<std::size_t> disks_without_overlay() = 0;

@@ -109,6 +109,7 @@ std::vector<FleetResult> run_fleet(std::vector<std::unique_ptr<Worker>>& workers
         results[n] = run_one(*w, image, options, n + 1, parked[n]);
         std::lock_guard guard(telling);
         done(n + 1, results[n]);
+        if (!options.keep_output) results[n].output = std::string();
       }
     });
   for (auto& thread : threads) thread.join();

@@ -32,6 +32,7 @@ struct FleetOptions {
   std::string command;                // for a shell on the console; {} is the machine's number, from 1 on
   std::chrono::seconds patience{60};  // for each
   bool park = false;                  // keep all of them until the last is done
+  bool keep_output = true;            // in the results; else only `done` is told of it
 };
 
 /// Has copies of what was captured, at whose console a shell waits, run a command each; results by number less one.

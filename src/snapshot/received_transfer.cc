@@ -62,6 +62,11 @@ class MappedPages final : public PageSource {
     const auto n = std::uint64_t(std::ranges::lower_bound(numbers_, page) - numbers_.begin());
     return await(ordinal_ + n) ? first_ + n * page_size : nullptr;
   }
+  /// Waits for the last of them, behind which all of them are there, and those of the spaces before.
+  Result<void> await_all() {
+    if (numbers_.empty() || await(ordinal_ + numbers_.size() - 1)) return {};
+    return Error{failure()};
+  }
   std::string failure() const override {
     return given_up_ ? "the machine that this one is a copy of has ended before all of it was copied" : "";
   }
@@ -114,7 +119,7 @@ std::string get_text(Reader& in, std::size_t limit) {
 
 /// The next space of the record, whose pages begin with that ordinal, which moves on; null where it makes no sense.
 std::optional<KeptSpace> get_space(Reader& in, const std::shared_ptr<Mapping>& file, std::uint64_t pages_at,
-                                   std::uint64_t& ordinal) {
+                                   std::uint64_t& ordinal, std::shared_ptr<MappedPages>& last) {
   KeptSpace space;
   space.name = get_text(in, TransferLimits::name);
   space.base = in.get<std::uint64_t>(), space.bytes = in.get<std::uint64_t>();
@@ -125,8 +130,10 @@ std::optional<KeptSpace> get_space(Reader& in, const std::shared_ptr<Mapping>& f
                      (numbers->empty() || numbers->back() < pages) &&
                      ordinal + count <= (file->bytes() - pages_at) / page_size;
   if (!sound) return {};
-  space.source = std::make_shared<MappedPages>(file, file->data() + pages_at + ordinal * page_size, ordinal, pages,
-                                               *std::move(numbers));
+  auto source = std::make_shared<MappedPages>(file, file->data() + pages_at + ordinal * page_size, ordinal, pages,
+                                              *std::move(numbers));
+  if (count > 0) last = source;
+  space.source = std::move(source);
   ordinal += count;
   return space;
 }
@@ -138,12 +145,14 @@ std::optional<ReceivedImage> get_image(Reader& in, const std::shared_ptr<Mapping
   auto hot = get_numbers(in);
   if (!hot) return {};
   image.hot = *std::move(hot);
+  std::shared_ptr<MappedPages> last;
   for (std::uint64_t ordinal = 0; in.left() > 0;) {
     if (image.spaces.size() == TransferLimits::spaces) return {};
-    auto space = get_space(in, file, pages_at, ordinal);
+    auto space = get_space(in, file, pages_at, ordinal, last);
     if (!space || std::ranges::find(image.spaces, space->name, &KeptSpace::name) != image.spaces.end()) return {};
     image.spaces.push_back(*std::move(space));
   }
+  if (last) image.await = [last] { return last->await_all(); };
   const auto memory = std::ranges::find(image.spaces, "memory", &KeptSpace::name);
   const auto pages = memory == image.spaces.end() ? 0 : memory->source->pages();
   if (!in.ok() || std::ranges::any_of(image.hot, [&](std::uint32_t page) { return page >= pages; })) return {};

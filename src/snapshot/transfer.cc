@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -97,7 +98,8 @@ Result<std::unique_ptr<TransferWriter>> TransferWriter::begin(const FileDescript
   const auto bytes = pages_at + pages * page_size;
   auto mapped = map_for_writing(file, bytes);
   if (!mapped) return mapped.failure();
-  auto writer = std::unique_ptr<TransferWriter>(new TransferWriter(std::move(image), *mapped, bytes));
+  FileDescriptor ours(::fcntl(file.get(), F_DUPFD_CLOEXEC, 0));
+  auto writer = std::unique_ptr<TransferWriter>(new TransferWriter(std::move(ours), std::move(image), *mapped, bytes));
   std::ranges::copy(data, *mapped + record_at);
   auto& head = *new (*mapped) TransferHead;
   head.record_at = record_at, head.record_bytes = data.size(), head.pages_at = pages_at;
@@ -111,34 +113,57 @@ TransferWriter::~TransferWriter() {
   ::munmap(data_, bytes_);
 }
 
-bool TransferWriter::write_next() {
-  while (space_ < numbers_.size() && next_ == numbers_[space_].size()) space_++, next_ = 0;
-  if (space_ == numbers_.size()) return false;
-  const auto number = numbers_[space_][next_++];
-  auto* to = data_ + pages_at_ + written_ * page_size;
-  if (space_ > 0) {
-    if (!read_block(image_.disks[space_ - 1], number, to)) return false;
-  } else {
+/// Writes pages that follow one another in the file, the last one before the page `end`. By a system call: the kernel
+/// need not clear each before it is written, and where there is no memory for them, this is an error and no signal.
+bool TransferWriter::write_run(std::vector<iovec>& run, std::uint64_t end) {
+  const auto pages = run.size();
+  const auto at = pages_at_ + (end - pages) * page_size;
+  const auto put = pages == 0 ? 0 : ::pwritev(file_.get(), run.data(), int(pages), off_t(at));
+  run.clear();
+  return put == ssize_t(pages * page_size);
+}
+
+/// Some pages of the memory; how many. Zeros are there already, and take no memory.
+std::uint64_t TransferWriter::write_memory(std::span<const std::uint32_t> numbers) {
+  std::vector<iovec> run;
+  auto end = written_;
+  for (const auto number : numbers) {
     const auto* page = image_.memory.page(number);
-    if (page == lost_page) return false;
+    if (page == lost_page) return 0;
     if (!is_zero(std::span<const std::byte, page_size>(page, page_size)))
-      std::memcpy(to, page, page_size);  // else no memory is taken for it
+      run.push_back({const_cast<std::byte*>(page), page_size});
+    else if (!write_run(run, end))
+      return 0;
+    end++;
   }
-  reinterpret_cast<TransferHead*>(data_)->written.store(++written_, std::memory_order_release);
-  return true;
+  return write_run(run, end) ? numbers.size() : 0;
+}
+
+/// How many it wrote; 0 at the end, or when it cannot go on.
+std::uint64_t TransferWriter::write_some(std::uint64_t most) {
+  while (space_ < numbers_.size() && next_ == numbers_[space_].size()) space_++, next_ = 0;
+  if (space_ == numbers_.size()) return 0;
+  const auto left = std::span(numbers_[space_]).subspan(next_);
+  std::uint64_t count = 1;
+  if (space_ == 0)
+    count = write_memory(left.first(std::min<std::uint64_t>(most, left.size())));
+  else if (!read_block(image_.disks[space_ - 1], left[0], data_ + pages_at_ + written_ * page_size))
+    count = 0;
+  next_ += count;
+  reinterpret_cast<TransferHead*>(data_)->written.store(written_ += count, std::memory_order_release);
+  return count;
 }
 
 bool TransferWriter::write_pages(std::uint64_t count) {
-  for (; count > 0; count--)
-    if (!write_next()) return false;
+  constexpr std::uint64_t at_once = 64;  // who waits for one of them waits for the others
+  while (count > 0) {
+    const auto some = write_some(std::min(count, at_once));
+    if (some == 0) return false;
+    count -= some;
+  }
   return true;
 }
 
-Result<void> await_pages(const ReceivedImage& image) {
-  for (const auto& space : image.spaces)
-    for (auto page = space.source->next(0); page < space.source->pages(); page = space.source->next(page + 1))
-      if (!space.source->bring(page)) return Error{space.source->failure()};
-  return {};
-}
+Result<void> await_pages(const ReceivedImage& image) { return image.await ? image.await() : Result<void>(); }
 
 }  // namespace doppel

@@ -3,6 +3,7 @@
 // once. They begin before the last page is in it.
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -20,8 +21,8 @@ namespace doppel {
 /// Whoever asks for a machine makes it and passes it on.
 Result<FileDescriptor> make_transfer_file();
 
-/// The sending side, in the machine's process. Makes no system calls but fcntl, ftruncate, mmap, munmap and what
-/// reading the disks' layers takes.
+/// The sending side, in the machine's process. Makes no system calls but fcntl, ftruncate, mmap, munmap, pwritev and
+/// what reading the disks' layers takes.
 class TransferWriter {
  public:
   /// Writes all but the pages. `description` is not looked into. `hot` are pages of the memory that will be wanted
@@ -39,10 +40,13 @@ class TransferWriter {
   void write_pages() { write_pages(UINT64_MAX); }
 
  private:
-  TransferWriter(MachineImage image, std::byte* data, std::uint64_t bytes)
-      : image_(std::move(image)), data_(data), bytes_(bytes) {}
-  bool write_next();
+  TransferWriter(FileDescriptor file, MachineImage image, std::byte* data, std::uint64_t bytes)
+      : file_(std::move(file)), image_(std::move(image)), data_(data), bytes_(bytes) {}
+  std::uint64_t write_some(std::uint64_t most);
+  std::uint64_t write_memory(std::span<const std::uint32_t> numbers);
+  bool write_run(std::vector<iovec>& run, std::uint64_t end);
 
+  FileDescriptor file_;
   MachineImage image_;
   std::byte* data_;
   std::uint64_t bytes_, pages_at_ = 0, written_ = 0;
@@ -54,8 +58,9 @@ class TransferWriter {
 struct ReceivedImage {
   std::string description;
   std::vector<std::byte> state;
-  std::vector<std::uint32_t> hot;  // pages of the memory
-  std::vector<KeptSpace> spaces;   // their sources wait for pages that are not there yet, and keep the file mapped
+  std::vector<std::uint32_t> hot;       // pages of the memory
+  std::vector<KeptSpace> spaces;        // their sources wait for pages that are not there yet, and keep the file mapped
+  std::function<Result<void>()> await;  // see await_pages(); empty: nothing is to come
 };
 
 /// Reads what TransferWriter::begin() wrote; the sender may be hostile. A page is waited for so long where nothing

@@ -25,7 +25,7 @@ class OverlayDisk final : public Disk, public Sparse {
  public:
   /// Makes an empty overlay of `size` bytes; fails where `path` exists. `mode`: permission bits.
   static Result<void> create(const std::string& path, const OverlayBacking& backing, std::uint64_t size, unsigned mode);
-  /// The same in an empty file that is open already and has its name.
+  /// The same in an empty file that is open already and has its name. It is durable with the first flush.
   static Result<void> create_in(ImageFile& file, const OverlayBacking& backing, std::uint64_t size);
   /// What the header of an overlay says.
   static Result<OverlayBacking> read_backing(const ImageFile& file);

@@ -90,7 +90,6 @@ Result<void> OverlayDisk::create_in(ImageFile& file, const OverlayBacking& backi
   const auto header = make_header(backing, size);
   if (!header) return header.failure();
   if (auto filled = fill_new(file, *header); !filled) return filled;
-  if (auto synced = file.sync(); !synced) return synced;
   return file.look_again();
 }
 

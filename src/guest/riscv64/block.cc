@@ -101,8 +101,9 @@ Block* BlockCache::add(const Block& block, const std::vector<Op>& ops) {
 void BlockCache::clear() {
   std::fill(buckets_.begin(), buckets_.end(), nullptr);
   blocks_.clear();
-  slabs_.clear();
-  ops_used_ = slab_left_ = 0;
+  if (slabs_.size() > 1) slabs_.resize(1);  // who forgets often, and little, need not ask the host each time
+  ops_used_ = 0;
+  slab_left_ = slabs_.empty() ? 0 : ops_a_slab;
 }
 
 }  // namespace doppel::riscv64

@@ -371,6 +371,9 @@ TEST_P(DiskImages, AreKeptInOverlays) {
     EXPECT_EQ(end_of(*make(image)), alone);
   }
   EXPECT_FALSE(Machine::create(config_, image)) << "what the second kept is not written over";
+  config_.disks[0].overlay = overlay_path(path, "third");
+  ASSERT_TRUE(Machine::create(config_, image));
+  EXPECT_FALSE(fs::exists(config_.disks[0].overlay)) << "it never ran";
   image = {};
   EXPECT_EQ(read("disk"), frozen);
   for (const auto* name : {"original", "first", "second"}) {

