@@ -285,13 +285,13 @@ void Scheduler::work_deterministically() {
   pthread_setname_np(pthread_self(), "harts");
   std::unique_lock guard(lock_);
   while (!quit_) {
-    if (halted_) {
+    if (halted_ || exclusive_) {
       work_.wait(guard);
       continue;
     }
     if (!std::exchange(events_ran_, true)) {
       unlocked(guard, [this] { input_.advance_to(quantum_ns_); });  // events may wake harts, or halt
-      if (halted_) continue;
+      if (halted_ || exclusive_) continue;
     }
     wake_due();
     // Round robin by number, whatever order they became ready in.

@@ -290,6 +290,22 @@ TEST(Scheduler, ExclusiveReallyExcludes) {
   EXPECT_EQ(broken, 0);
 }
 
+// Who looks at the harts from outside, by the instruction clock too.
+TEST(Scheduler, ExclusiveStopsTheOneWorkerWhenTheClockCountsInstructions) {
+  HartRig rig({.clock = ClockKind::instructions});
+  rig.start(0, counter(0));
+  rig.run();
+  for (int round = 0; round < 50; round++)
+    rig.scheduler().exclusive([&] {
+      const auto before = rig.word(0);
+      for (int n = 0; n < 200; n++) std::this_thread::yield();
+      EXPECT_EQ(rig.word(0), before) << round;
+    });
+  const auto now = rig.word(0);
+  EXPECT_TRUE(eventually([&] { return rig.word(0) != now; })) << "it goes on";
+  rig.halt();
+}
+
 // A hart that lets another one's exclusive action go first is still on its way: halted is when it has left too.
 TEST(Scheduler, HaltWaitsForHartsThatLetAnotherGoFirst) {
   std::atomic<int> inside = 0;
