@@ -4,6 +4,8 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -33,6 +35,12 @@ int rename_to_free_name(const char* from, const char* to) {
   // A file system without RENAME_NOREPLACE: link() also fails where the name is taken.
   if (link(from, to) != 0) return -1;
   return unlink(from);
+}
+
+/// preadv or pwritev, past the C library: the memory may be a running guest's, which stores to it at the same time if
+/// it likes, and a sanitizer that looks at what those functions are given would take that for a race of ours.
+ssize_t transfer(long call, int fd, const iovec* pieces, int count, std::uint64_t at) {
+  return ::syscall(call, fd, pieces, count, at, 0UL);
 }
 
 /// Calls `many` for as many pieces as the kernel takes at once. Where it transferred less, by an interruption, the end
@@ -150,14 +158,14 @@ Result<void> ImageFile::read(std::uint64_t offset, std::span<std::byte> out) con
 Result<void> ImageFile::readv(std::uint64_t offset, std::span<const iovec> pieces) const {
   return for_each_transfer(
       offset, pieces,
-      [&](const iovec* from, int count, std::uint64_t at) { return preadv(fd_.get(), from, count, off_t(at)); },
+      [&](const iovec* from, int count, std::uint64_t at) { return transfer(SYS_preadv, fd_.get(), from, count, at); },
       [&](std::uint64_t at, std::span<std::byte> rest) { return read(at, rest); });
 }
 
 Result<void> ImageFile::writev(std::uint64_t offset, std::span<const iovec> pieces) const {
   return for_each_transfer(
       offset, pieces,
-      [&](const iovec* from, int count, std::uint64_t at) { return pwritev(fd_.get(), from, count, off_t(at)); },
+      [&](const iovec* from, int count, std::uint64_t at) { return transfer(SYS_pwritev, fd_.get(), from, count, at); },
       [&](std::uint64_t at, std::span<std::byte> rest) { return write(at, rest); });
 }
 
