@@ -65,6 +65,8 @@ TimeSharing::Member* TimeSharing::next(std::unique_lock<std::mutex>& guard, std:
   while (!quit_) {
     const auto now = monotonic_ns();
     const auto first = due_.begin();
+    const bool busy = first != due_.end() && first->first <= now;
+    if (now >= next_look_ns_ + (busy ? late_look_ns : 0) && look_for_equal_pages(guard, now)) continue;
     if (first != due_.end() && first->first <= now) {
       number = first->second;
       counters_.latest_ns = std::max(counters_.latest_ns, now - first->first);
@@ -72,7 +74,6 @@ TimeSharing::Member* TimeSharing::next(std::unique_lock<std::mutex>& guard, std:
       if (!due_.empty()) changed_.notify_one();  // this worker goes away: somebody else minds the next
       return members_[number].get();
     }
-    if (now >= next_look_ns_ && look_for_equal_pages(guard, now)) continue;
     const auto until = std::min(first == due_.end() ? INT64_MAX : first->first, next_look_ns_);
     changed_.wait_for(guard, std::chrono::nanoseconds(until - now));
   }

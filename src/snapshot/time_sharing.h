@@ -60,6 +60,7 @@ class TimeSharing {
   // Looks for equal pages take some ten microseconds each: a machine's pages are worth one every so often, and the
   // workers' time no more than a hundredth.
   static constexpr std::int64_t look_again_ns = 5'000'000'000, between_looks_ns = 5'000'000, round_ns = 500'000'000;
+  static constexpr std::int64_t late_look_ns = 100'000'000;  // where there is always something due
 
   explicit TimeSharing(Printed printed) : printed_(std::move(printed)) {}
   void work(Worker& worker);
