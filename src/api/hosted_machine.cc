@@ -20,9 +20,8 @@ std::vector<std::string> name_disks(MachineConfig& config, bool copy) {
   for (auto& disk : config.disks) {
     std::error_code failed;
     if (const auto whole = std::filesystem::absolute(disk.path, failed); !failed) disk.path = whole.string();
-    const bool keeps = !disk.read_only && !disk.snapshot;
-    kept.push_back(keeps ? disk.path : std::string());
-    if (keeps && copy) disk.overlay = overlay_path(disk.path, config.identity);
+    kept.push_back(disk.keeps() ? disk.path : std::string());
+    if (disk.keeps() && copy) disk.overlay = overlay_path(disk.path, config.identity);
   }
   return kept;
 }

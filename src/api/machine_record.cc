@@ -6,12 +6,14 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "machine/machine.h"
+
 namespace doppel {
 namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t longest_name = 64, longest_text = 4096, status_length = 32, most_disks = 6;
+constexpr std::size_t longest_name = 64, longest_text = 4096, status_length = 32;
 constexpr std::array<std::string_view, 5> state_names = {"starting", "running", "paused", "exited", "died"};
 constexpr std::string_view gone_word = "gone";
 
@@ -42,7 +44,7 @@ bool read(const json& object, const char* key, bool& out) {
 bool read_disks(const json& object, std::vector<std::string>& disks) {
   if (!object.contains("disks")) return true;
   const auto& all = object["disks"];
-  if (!all.is_array() || all.size() > most_disks) return false;
+  if (!all.is_array() || all.size() > MachineConfig::most_disks) return false;
   for (const auto& path : all) {
     if (!path.is_string()) return false;
     disks.push_back(path.get<std::string>());

@@ -46,7 +46,8 @@ struct MachineHosting {
 /// What a user asks for. Paths that are empty are not given.
 struct MachineConfig {
   std::string kernel, initrd, append, firmware, dtb;
-  std::vector<DiskSpec> disks;        // at most 6
+  static constexpr std::size_t most_disks = 6;
+  std::vector<DiskSpec> disks;        // at most so many
   std::uint64_t memory = 2ULL << 30;  // bytes
   unsigned cpus = 1;                  // 1 to 32
   unsigned mmu = 39;                  // bits of the largest virtual address space: 39, 48 or 57

@@ -14,7 +14,6 @@ using nlohmann::json;
 constexpr unsigned version = 2, oldest_version = 1;
 constexpr std::uint64_t most_memory = 1ULL
                                       << 40;  // more than hosts have: an image's tables are made before that is seen
-constexpr std::size_t most_disks = 6;
 
 std::string absolute(const std::string& path) {
   std::error_code failed;
@@ -29,12 +28,8 @@ std::int64_t modified_ns(const struct stat& status) {
 json describe_disk(const DiskSpec& spec, const Disk& base) {
   const auto stamps = base.stamps();
   const auto stamp = stamps.empty() ? FileStamp() : stamps[0];
-  return {{"path", absolute(base.path())},
-          {"format", base.format()},
-          {"read-only", spec.read_only},
-          {"keeps", !spec.read_only && !spec.snapshot},
-          {"size", stamp.size},
-          {"modified", stamp.mtime_ns}};
+  return {{"path", absolute(base.path())}, {"format", base.format()}, {"read-only", spec.read_only},
+          {"keeps", spec.keeps()},         {"size", stamp.size},      {"modified", stamp.mtime_ns}};
 }
 
 // What is not what it should be is thrown as the parser's own faults are, and caught where the description is read.
@@ -109,8 +104,8 @@ Result<MachineConfig> read(const json& all) {
       all, "network", {{"user", NetworkKind::user}, {"peer", NetworkKind::peer}, {"none", NetworkKind::none}});
   config.clock = word<ClockKind>(all, "clock", {{"instructions", ClockKind::instructions}, {"host", ClockKind::host}});
   const auto& disks = get<json::array_t>(all, "disks");
-  if (disks.size() > most_disks)
-    return error("the saved machine has {} disks: a machine has {} at most", disks.size(), most_disks);
+  if (disks.size() > MachineConfig::most_disks)
+    return error("the saved machine has {} disks: a machine has {} at most", disks.size(), MachineConfig::most_disks);
   for (const auto& description : disks) {
     auto disk = disk_described(description, found);
     if (!disk) return disk.failure();

@@ -67,7 +67,7 @@ TimeSharing::Member* TimeSharing::next(std::unique_lock<std::mutex>& guard, std:
     const auto first = due_.begin();
     const bool busy = first != due_.end() && first->first <= now;
     if (now >= next_look_ns_ + (busy ? late_look_ns : 0) && look_for_equal_pages(guard, now)) continue;
-    if (first != due_.end() && first->first <= now) {
+    if (busy) {
       number = first->second;
       counters_.latest_ns = std::max(counters_.latest_ns, now - first->first);
       due_.erase(first);

@@ -45,6 +45,8 @@ class Disk {
   virtual std::vector<FileStamp> stamps() const { return {}; }
   /// From now on it is only read, by any number of programs. No request is under way.
   virtual Result<void> seal() { return {}; }
+  /// As it was before seal(), which nobody has made use of.
+  virtual void unseal() {}
 };
 
 /// The bytes of all pieces together.
@@ -62,6 +64,8 @@ struct DiskSpec {
   /// Of a machine that goes on from an image: the file, which is made, that what is flushed is kept in. Empty: it keeps
   /// nothing.
   std::string overlay = {};
+  /// Whether what the guest writes is there afterwards.
+  bool keeps() const { return !read_only && !snapshot; }
 };
 
 /// Parses FILE[,ro][,snapshot][,format=raw|qcow2]; a comma in FILE is written twice.

@@ -126,6 +126,11 @@ Result<void> ImageFile::become_reader() {
   return inspect();
 }
 
+void ImageFile::become_writer() {
+  writable_ = true;
+  if (!take_lock()) writable_ = false;  // somebody reads it already
+}
+
 Result<void> ImageFile::take_lock() const {
   struct flock lock{};
   lock.l_type = writable_ ? F_WRLCK : F_RDLCK;

@@ -36,6 +36,8 @@ class ImageFile {
   Result<void> look_again() { return inspect(); }
   /// Makes what was written durable and becomes one of any number of readers. Nobody else may be using it.
   Result<void> become_reader();
+  /// Again, of what was one before.
+  void become_writer();
   /// The permission bits of the file.
   unsigned mode() const { return mode_; }
 

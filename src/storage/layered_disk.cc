@@ -40,25 +40,6 @@ namespace {
 
 constexpr std::uint64_t block_bytes = disk_block_bytes;
 
-/// A disk that others have too, for reading.
-class SharedDisk final : public Disk {
- public:
-  explicit SharedDisk(std::shared_ptr<Disk> disk) : disk_(std::move(disk)) {}
-  std::uint64_t size() const override { return disk_->size(); }
-  bool read_only() const override { return true; }
-  std::string_view format() const override { return disk_->format(); }
-  std::vector<FileStamp> stamps() const override { return disk_->stamps(); }
-  Result<void> read(std::uint64_t offset, std::span<std::byte> out) override { return disk_->read(offset, out); }
-  Result<void> write(std::uint64_t, std::span<const std::byte>) override { return refuse(); }
-  Result<void> flush() override { return {}; }
-  Result<void> discard(std::uint64_t, std::uint64_t) override { return refuse(); }
-  Result<void> write_zeroes(std::uint64_t, std::uint64_t, bool) override { return refuse(); }
-
- private:
-  static Error refuse() { return error("an image that an overlay lies over is only read"); }
-  std::shared_ptr<Disk> disk_;
-};
-
 /// Writes blocks that come in ascending order, as many at once as follow one another.
 class RunWriter {
  public:
@@ -322,20 +303,30 @@ Result<void> LayeredDisk::keep_in(FileDescriptor file, const std::string& path) 
   if (read_only_ || overlay_) return error("a disk that is {} keeps nothing more", read_only_ ? "read only" : "kept");
   if (!scratch_) return error("there is no temporary file for what is written to a disk after a fork");
   if (auto sealed = base_->seal(); !sealed) return sealed;
+  auto overlay = make_overlay(std::move(file), path);
+  if (!overlay) {
+    if (!layered_) base_->unseal();  // it goes on as if nobody had asked
+    return overlay.failure();
+  }
+  std::scoped_lock guard(first_writes_, lock_);
+  overlay_ = std::move(*overlay);
+  unkept_ = DiskImage{base_, top_}.blocks_apart({base_, nullptr});
+  layered_ = true;
+  return {};
+}
+
+/// An empty one over the base.
+Result<std::unique_ptr<Disk>> LayeredDisk::make_overlay(FileDescriptor file, const std::string& path) const {
   auto image = ImageFile::adopt(std::move(file), path, true);
   if (!image) return image.failure();
   const auto base = base_->path();
   const auto slash = path.rfind('/') + 1;
   const bool beside = base.rfind('/') + 1 == slash && base.starts_with(path.substr(0, slash));
   const OverlayBacking backing{beside ? base.substr(slash) : base, std::string(base_->format()), base_->stamps()};
-  if (auto made = OverlayDisk::create_in(**image, backing, size()); !made) return made;
-  auto overlay = OverlayDisk::open(std::move(*image), std::make_unique<SharedDisk>(base_), backing.chain);
+  if (auto made = OverlayDisk::create_in(**image, backing, size()); !made) return made.failure();
+  auto overlay = OverlayDisk::open(std::move(*image), base_, backing.chain);
   if (!overlay) return overlay.failure();
-  std::scoped_lock guard(first_writes_, lock_);
-  overlay_ = std::move(*overlay);
-  unkept_ = DiskImage{base_, top_}.blocks_apart({base_, nullptr});
-  layered_ = true;
-  return {};
+  return std::unique_ptr<Disk>(std::move(*overlay));
 }
 
 void LayeredDisk::clear_blocks(std::uint64_t first, std::uint64_t last) {

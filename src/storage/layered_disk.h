@@ -51,6 +51,7 @@ class LayeredDisk final : public Disk {
   Result<void> check_change(std::uint64_t offset, std::uint64_t length) const;
   Result<void> rewrite(std::uint64_t offset, std::uint64_t end, Pieces& in);
   Result<void> write_first(std::uint64_t offset, std::uint64_t end, Pieces& in);
+  Result<std::unique_ptr<Disk>> make_overlay(FileDescriptor file, const std::string& path) const;
   Result<DiskImage> freeze_layers();
   Result<void> keep(const DiskImage& image, const BlockExtents& blocks);
   Result<void> complete_block(std::uint64_t offset, std::uint64_t length, Pieces& in);

@@ -94,7 +94,7 @@ Result<DiskSpec> parse_disk_spec(const std::string& text) {
 }
 
 Result<std::unique_ptr<Disk>> open_disk(const DiskSpec& spec) {
-  auto image = open_image(spec, !spec.read_only && !spec.snapshot);
+  auto image = open_image(spec, spec.keeps());
   if (!image || spec.read_only || !spec.snapshot) return image;
   auto scratch = ScratchFile::of_process();
   if (!scratch) return scratch.failure();

@@ -15,7 +15,7 @@ std::uint64_t blocks_of(std::uint64_t size) { return (size + block_size - 1) / b
 
 }  // namespace
 
-OverlayDisk::OverlayDisk(std::unique_ptr<ImageFile> file, std::unique_ptr<Disk> backing, Layout layout)
+OverlayDisk::OverlayDisk(std::unique_ptr<ImageFile> file, std::shared_ptr<Disk> backing, Layout layout)
     : file_(std::move(file)),
       backing_(std::move(backing)),
       size_(backing_->size()),

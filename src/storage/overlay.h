@@ -30,7 +30,7 @@ class OverlayDisk final : public Disk, public Sparse {
   /// What the header of an overlay says.
   static Result<OverlayBacking> read_backing(const ImageFile& file);
   /// Opens an overlay over `backing`, whose files are `chain`: an image that has changed since is an error.
-  static Result<std::unique_ptr<OverlayDisk>> open(std::unique_ptr<ImageFile> file, std::unique_ptr<Disk> backing,
+  static Result<std::unique_ptr<OverlayDisk>> open(std::unique_ptr<ImageFile> file, std::shared_ptr<Disk> backing,
                                                    const std::vector<FileStamp>& chain);
   ~OverlayDisk() override;
   /// Writes all that is in the overlay into the backing image, which must be open for writing, and makes it durable.
@@ -45,6 +45,7 @@ class OverlayDisk final : public Disk, public Sparse {
   std::string path() const override { return file_->path(); }
   std::vector<FileStamp> stamps() const override { return stamps_above(file_->stamp(), backing_.get()); }
   Result<void> seal() override;
+  void unseal() override { file_->become_writer(); }
   Result<void> read(std::uint64_t offset, std::span<std::byte> out) override;
   Result<void> write(std::uint64_t offset, std::span<const std::byte> data) override;
   Result<void> readv(std::uint64_t offset, std::span<const iovec> pieces) override;
@@ -58,7 +59,7 @@ class OverlayDisk final : public Disk, public Sparse {
   struct Layout {
     std::uint64_t map_offset = 0, data_offset = 0;
   };
-  OverlayDisk(std::unique_ptr<ImageFile> file, std::unique_ptr<Disk> backing, Layout layout);
+  OverlayDisk(std::unique_ptr<ImageFile> file, std::shared_ptr<Disk> backing, Layout layout);
   static Layout layout_for(std::uint64_t size);
   static Result<overlay::Header> make_header(const OverlayBacking& backing, std::uint64_t size);
   static Result<overlay::Header> read_header(const ImageFile& file);
@@ -71,7 +72,7 @@ class OverlayDisk final : public Disk, public Sparse {
   Result<std::uint64_t> merge_part(std::uint64_t offset, std::uint64_t length, std::span<std::byte> buffer);
 
   std::unique_ptr<ImageFile> file_;
-  std::unique_ptr<Disk> backing_;
+  std::shared_ptr<Disk> backing_;
   std::uint64_t size_;
   Layout layout_;
   OverlayMap map_;

@@ -133,7 +133,7 @@ Result<OverlayBacking> OverlayDisk::read_backing(const ImageFile& file) {
   return backing;
 }
 
-Result<std::unique_ptr<OverlayDisk>> OverlayDisk::open(std::unique_ptr<ImageFile> file, std::unique_ptr<Disk> backing,
+Result<std::unique_ptr<OverlayDisk>> OverlayDisk::open(std::unique_ptr<ImageFile> file, std::shared_ptr<Disk> backing,
                                                        const std::vector<FileStamp>& chain) {
   const auto recorded = read_backing(*file);
   if (!recorded) return recorded.failure();

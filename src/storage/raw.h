@@ -23,6 +23,7 @@ class RawDisk final : public Disk, public Sparse {
   std::string path() const override { return file_->path(); }
   std::vector<FileStamp> stamps() const override { return {file_->stamp()}; }
   Result<void> seal() override { return file_->become_reader(); }
+  void unseal() override { file_->become_writer(); }
   Result<void> read(std::uint64_t offset, std::span<std::byte> out) override;
   Result<void> write(std::uint64_t offset, std::span<const std::byte> data) override;
   Result<void> readv(std::uint64_t offset, std::span<const iovec> pieces) override;

@@ -564,6 +564,27 @@ TEST_F(KeptDisks, ThatCannotBeKeptFailTheFlushAndAreKeptWhenTheyCan) {
   EXPECT_EQ(kept(), model);
 }
 
+// A host's disk that is full when a machine is first copied must not cost the original its own.
+TEST_F(KeptDisks, ThatGetNoOverlayGoOnAsTheyWere) {
+  const Scratch folder;
+  write_file(folder.path("raw"), Bytes(64 * block));
+  std::shared_ptr<Disk> raw = must_open(spec_of(folder.path("raw"), "format=raw"));
+  LayeredDisk disk(raw, scratch_);
+  {
+    const FileSizeLimit limit(1000);
+    auto file = make_overlay_file(folder.path("raw.anna.overlay"), folder.path("raw"));
+    ASSERT_TRUE(file) << file.message();
+    const auto kept = disk.keep_in(*std::move(file), folder.path("raw.anna.overlay"));
+    ASSERT_FALSE(kept);
+    expect_sentence(kept.message());
+  }
+  EXPECT_TRUE(disk.needs_overlay());
+  EXPECT_TRUE(disk.write(0, pattern(block, 1)));
+  EXPECT_TRUE(disk.flush());
+  EXPECT_EQ(must_read(*raw, 0, block), pattern(block, 1));
+  EXPECT_FALSE(open_disk(spec_of(folder.path("raw"), "format=raw"))) << "it is its only writer";
+}
+
 TEST_F(KeptDisks, DoNotTakeOverWhatLiesOverAnotherImage) {
   auto other = first(Bytes(4 * block));
   const auto image = frozen(*other);
