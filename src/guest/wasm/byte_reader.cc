@@ -12,6 +12,11 @@ void ByteReader::fail_at(std::uint32_t offset, std::string message) {
   end_ = at_;
 }
 
+void ByteReader::refuse_at(std::uint32_t offset, std::string message) {
+  if (!failed_) refused_ = true;
+  fail_at(offset, std::move(message));
+}
+
 std::uint8_t ByteReader::end_of_bytes() {
   fail_at(std::uint32_t(end_ - base_), "unexpected end of section or function");
   return 0;
