@@ -9,9 +9,9 @@
 
 namespace doppel::wasm {
 
-/// Reads between two offsets of a module. The first failure stays: its message and offset are kept, and whatever is read
-/// later gives 0 and goes no further, so that callers look once, at the end of what they do. After a failure at_end() is
-/// true, so that loops over what is left end.
+/// Reads between two offsets of a module. The first failure stays: its message and offset are kept, and whatever is
+/// read later gives 0 and goes no further, so that callers look once, at the end of what they do. After a failure
+/// at_end() is true, so that loops over what is left end.
 class ByteReader {
  public:
   /// `base` is the module's first byte, of which `begin` to `end` may be read.
@@ -38,7 +38,8 @@ class ByteReader {
   [[gnu::cold]] void refuse_at(std::uint32_t offset, std::string message);
 
   std::uint8_t byte() {
-    if (at_ == end_) [[unlikely]] return end_of_bytes();
+    if (at_ == end_) [[unlikely]]
+      return end_of_bytes();
     return *at_++;
   }
   /// The next byte without going over it; 0 at the end, which is no failure.
@@ -46,11 +47,13 @@ class ByteReader {
 
   // LEB128 (5.2.2), most often one byte long.
   std::uint32_t u32() {
-    if (at_ != end_ && *at_ < 0x80) [[likely]] return *at_++;
+    if (at_ != end_ && *at_ < 0x80) [[likely]]
+      return *at_++;
     return std::uint32_t(unsigned_leb(32));
   }
   std::uint64_t u64() {
-    if (at_ != end_ && *at_ < 0x80) [[likely]] return *at_++;
+    if (at_ != end_ && *at_ < 0x80) [[likely]]
+      return *at_++;
     return unsigned_leb(64);
   }
   std::int32_t s32() { return std::int32_t(signed_number(32)); }
@@ -63,7 +66,8 @@ class ByteReader {
 
   /// Goes over `size` bytes and gives the first, null where there are fewer.
   const std::uint8_t* skip(std::uint32_t size) {
-    if (size > left()) [[unlikely]] return end_of_bytes(), nullptr;
+    if (size > left()) [[unlikely]]
+      return end_of_bytes(), nullptr;
     return std::exchange(at_, at_ + size);
   }
   /// A name (5.2.4): its size and as many bytes of UTF-8. Lives as long as the module's bytes.
@@ -78,7 +82,8 @@ class ByteReader {
     return value;
   }
   std::int64_t signed_number(unsigned bits) {
-    if (at_ != end_ && *at_ < 0x80) [[likely]] return std::int64_t(std::uint64_t{*at_++} << 57) >> 57;
+    if (at_ != end_ && *at_ < 0x80) [[likely]]
+      return std::int64_t(std::uint64_t{*at_++} << 57) >> 57;
     return signed_leb(bits);
   }
   [[gnu::cold]] std::uint8_t end_of_bytes();
