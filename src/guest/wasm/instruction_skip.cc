@@ -115,6 +115,27 @@ Opcode read_opcode(ByteReader& in) {
   return in.failed() ? Opcode::count : opcode;
 }
 
+void BlockNesting::enter(ByteReader& in, Opcode opcode) {
+  switch (opcode) {
+    case Opcode::block:
+    case Opcode::loop:
+    case Opcode::try_table:
+      return may_have_else_.push_back(false);
+    case Opcode::if_:
+      return may_have_else_.push_back(true);
+    case Opcode::else_:
+      if (may_have_else_.empty() || !may_have_else_.back()) return in.fail_at(in.offset() - 1, "END opcode expected");
+      may_have_else_.back() = false;
+      return;
+    case Opcode::end:
+      ended_ = may_have_else_.empty();
+      if (!ended_) may_have_else_.pop_back();
+      return;
+    default:
+      return;
+  }
+}
+
 void skip_immediates(ByteReader& in, Opcode opcode) {
   for (const char letter : row(opcode).immediates) skip_immediate(in, letter);
 }

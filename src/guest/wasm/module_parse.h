@@ -25,6 +25,10 @@ struct ModuleParse {
   std::uint32_t count(std::uint32_t most, std::string_view what);
   /// The type of a function, tag or import: the index of one that is there.
   TypeId type_id() { return read_type_index(in, types()).id(); }
+  /// Of a function that is named outside of bodies (3.5.1, C.refs), if there is one of that index.
+  void make_referable(std::uint32_t function) {
+    if (function < module.functions.size()) module.functions[function].referable = true;
+  }
 };
 
 /// A list's entries, each of which takes at least `least_bytes`, so that no more room is made than they can need.

@@ -89,8 +89,7 @@ Export read_export(ModuleParse& parse) {
   e.name = parse.in.name();
   e.kind = read_kind(parse, "malformed export kind");
   e.index = parse.in.u32();
-  std::vector<Function>& functions = parse.module.functions;
-  if (e.kind == ExternKind::function && e.index < functions.size()) functions[e.index].referable = true;
+  if (e.kind == ExternKind::function) parse.make_referable(e.index);
   return e;
 }
 

@@ -4,6 +4,7 @@
 #include <numeric>
 #include <utility>
 
+#include "guest/wasm/body_form.h"
 #include "guest/wasm/module_parse.h"
 
 namespace doppel::wasm {
@@ -79,11 +80,18 @@ void order_exports(Module& module) {
                     [&](std::uint32_t n) -> std::string_view { return module.exports[n].name; });
 }
 
+ModuleError first_error(const ModuleParse& parse) {
+  // Where a body is longer than it says, what comes behind makes no sense; the body does not either.
+  if (parse.bodies > 0 && parse.in.failure_offset() >= parse.module.code.end)
+    if (auto in_body = find_malformed_body(parse.module)) return *in_body;
+  return {parse.in.malformed(), parse.in.failure_offset(), parse.in.message()};
+}
+
 }  // namespace
 
 std::uint32_t ModuleParse::count(std::uint32_t most, std::string_view what) {
   const std::uint32_t n = in.u32();
-  if (n > in.left() && !in.failed()) in.fail("length out of bounds");
+  if (n > in.left() && !in.failed()) in.fail("unexpected end of section or function");
   if (n > most) in.refuse(fmt::format("too many {}: {}, of at most {}", what, n, most));
   return in.failed() ? 0 : n;
 }
@@ -96,7 +104,7 @@ std::variant<Module, ModuleError> parse_module(std::shared_ptr<const std::vector
   read_header(parse.in);
   for (unsigned turn = 0; !parse.in.at_end();) read_section(parse, turn);
   check_lengths(parse);
-  if (parse.in.failed()) return ModuleError{parse.in.malformed(), parse.in.failure_offset(), parse.in.message()};
+  if (parse.in.failed()) return first_error(parse);
   order_exports(parse.module);
   return std::move(parse.module);
 }

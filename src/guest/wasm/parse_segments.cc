@@ -13,7 +13,7 @@ constexpr ValueType function_reference = ValueType::reference(AbstractHeap::func
 
 std::uint32_t read_function_index(ModuleParse& parse) {
   const std::uint32_t function = parse.in.u32();
-  if (function < parse.module.functions.size()) parse.module.functions[function].referable = true;
+  parse.make_referable(function);
   return function;
 }
 

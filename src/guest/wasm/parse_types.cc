@@ -20,7 +20,9 @@ FieldType read_field(ModuleParse& parse) {
 }
 
 void read_composite(ModuleParse& parse, DefinedType& type) {
-  const std::uint8_t code = parse.in.byte();
+  const std::uint8_t code = parse.in.peek();
+  if (code < array_code || code > func_code) return no_type(parse.in, "malformed type definition");
+  parse.in.byte();
   switch (code) {
     case func_code:
       type.form = DefinedType::Form::func;
@@ -29,11 +31,9 @@ void read_composite(ModuleParse& parse, DefinedType& type) {
     case struct_code:
       type.form = DefinedType::Form::struct_;
       return read_list(parse, parse.count(limits::fields, "fields"), 2, type.fields, read_field);
-    case array_code:
+    default:
       type.form = DefinedType::Form::array;
       return type.fields.push_back(read_field(parse));
-    default:
-      if (!parse.in.failed()) parse.in.fail_at(parse.in.offset() - 1, "malformed type definition");
   }
 }
 
@@ -80,7 +80,7 @@ void read_group(ModuleParse& parse) {
 }  // namespace
 
 void read_type_section(ModuleParse& parse) {
-  const std::uint32_t groups = parse.count(limits::types, "types");
+  const std::uint32_t groups = parse.count(limits::types, "types");  // each has at least two bytes
   parse.module.types.reserve(groups);
   parse.module.groups.reserve(groups);
   for (std::uint32_t n = 0; n < groups && !parse.in.failed(); n++) read_group(parse);

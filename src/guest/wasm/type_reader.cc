@@ -44,6 +44,11 @@ std::optional<ValueType> reference_type(ByteReader& in, const TypeSpace& space) 
 
 }  // namespace
 
+void no_type(ByteReader& in, std::string_view message) {
+  if (in.byte() >= 0x80) in.fail("integer representation too long");
+  if (!in.failed()) in.fail_at(in.offset() - 1, std::string(message));
+}
+
 HeapType read_type_index(ByteReader& in, const TypeSpace& space) {
   const std::uint32_t at = in.offset();
   return known_type(in, space, in.u32(), at);
@@ -60,17 +65,13 @@ HeapType read_heap_type(ByteReader& in, const TypeSpace& space) {
 
 ValueType read_reference_type(ByteReader& in, const TypeSpace& space) {
   if (const auto type = reference_type(in, space)) return *type;
-  if (in.at_end()) in.byte();  // which says that there is none
-  in.fail("malformed reference type");
-  return funcref;
+  return no_type(in, "malformed reference type"), funcref;
 }
 
 ValueType read_value_type(ByteReader& in, const TypeSpace& space) {
   if (is_number_code(in.peek())) return numbers[in.byte() - first_number_code];
   if (const auto type = reference_type(in, space)) return *type;
-  if (in.at_end()) in.byte();
-  in.fail("malformed value type");
-  return i32;
+  return no_type(in, "malformed value type"), i32;
 }
 
 ValueType read_storage_type(ByteReader& in, const TypeSpace& space) {

@@ -26,6 +26,10 @@ ValueType read_storage_type(ByteReader& in, const TypeSpace& space);
 /// The byte in front of what may be mutable; fails with "malformed mutability".
 bool read_mutability(ByteReader& in);
 
+/// Fails since no type of the kind wanted begins with the next byte. Codes of types are negative numbers in LEB128 of 7
+/// bits (5.3.1), so what goes on after a byte is too long.
+void no_type(ByteReader& in, std::string_view message);
+
 /// Whether a type can begin with the byte, as the type that a block may have does (5.4.1): else it is empty or an
 /// index.
 bool begins_value_type(std::uint8_t byte);
