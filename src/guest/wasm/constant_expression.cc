@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "guest/wasm/instruction_skip.h"
-#include "guest/wasm/type_reader.h"
+#include "guest/wasm/read_types.h"
 
 namespace doppel::wasm {
 namespace {
