@@ -34,7 +34,7 @@ constexpr std::string_view words[] = {
     "register", "invoke", "get", "assert_return", "assert_trap", "assert_exhaustion", "assert_exception",
     "assert_malformed", "assert_malformed_custom", "assert_invalid", "assert_invalid_custom", "assert_unlinkable",
     "either", "input", "output", "nan:canonical", "nan:arithmetic", "ref.extern", "ref.host", "ref.any",
-    "ref.struct", "ref.array",
+    "ref.struct", "ref.array", "ref.exn",
 };
 
 /// `offset=` and `align=` with a natural number behind.
