@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 
+#include "guest/wasm/byte_reader.h"
 #include "guest/wasm/text/literal.h"
 #include "guest/wasm/text/token.h"
 #include "guest/wasm/text/utf8.h"

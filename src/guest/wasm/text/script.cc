@@ -29,7 +29,7 @@ constexpr Form assertions[] = {
     {"assert_invalid_custom", Command::Kind::assert_invalid_custom, {Part::module, Part::message}},
     {"assert_unlinkable", Command::Kind::assert_unlinkable, {Part::module, Part::message}},
 };
-constexpr std::string_view field_words[] = {"type", "rec",  "import", "func",  "table", "memory",
+constexpr std::string_view field_words[] = {"type", "rec",    "import", "func",  "table", "memory",
                                             "tag",  "global", "export", "start", "elem",  "data"};
 
 std::string dollar(Cursor& cursor) {

@@ -14,10 +14,10 @@ using Pattern = ScriptValue::ReferencePattern;
 constexpr ValueType anyref = ValueType::reference(AbstractHeap::any, true);
 
 /// By the order of heap_words.
-constexpr AbstractHeap heaps[] = {AbstractHeap::func, AbstractHeap::nofunc, AbstractHeap::extern_,
-                                  AbstractHeap::noextern, AbstractHeap::any, AbstractHeap::eq,
-                                  AbstractHeap::i31, AbstractHeap::struct_, AbstractHeap::array,
-                                  AbstractHeap::none, AbstractHeap::exn, AbstractHeap::noexn};
+constexpr AbstractHeap heaps[] = {AbstractHeap::func,     AbstractHeap::nofunc,  AbstractHeap::extern_,
+                                  AbstractHeap::noextern, AbstractHeap::any,     AbstractHeap::eq,
+                                  AbstractHeap::i31,      AbstractHeap::struct_, AbstractHeap::array,
+                                  AbstractHeap::none,     AbstractHeap::exn,     AbstractHeap::noexn};
 static_assert(std::size(heaps) == std::size(heap_words));
 
 struct Scalar {
