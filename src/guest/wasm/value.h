@@ -14,7 +14,7 @@ namespace doppel::wasm {
 struct Reference {
   std::uint64_t bits = 0;
   static constexpr Reference null() { return {}; }
-  static constexpr Reference function(std::uint32_t number) { return {std::uint64_t{number} + 1 << 2}; }
+  static constexpr Reference function(std::uint32_t number) { return {(std::uint64_t{number} + 1) << 2}; }
   static constexpr Reference host(std::uint32_t value) { return {std::uint64_t{value} << 2 | 2}; }
   constexpr bool is_null() const { return bits == 0; }
   constexpr std::uint32_t function_number() const { return std::uint32_t(bits >> 2) - 1; }
