@@ -13,7 +13,8 @@ namespace doppel::wasm {
 struct Frame {
   std::uint32_t function = 0;  ///< number in the store
   std::uint32_t pc = 0;        ///< the byte in the module of the instruction that is next; of a caller, behind the call
-  std::uint32_t locals = 0;    ///< where its locals begin on the stack, in words; parameters first, a v128 takes two words
+  std::uint32_t locals =
+      0;  ///< where its locals begin on the stack, in words; parameters first, a v128 takes two words
 };
 
 /// Why run() came back.
@@ -33,7 +34,8 @@ class Execution {
  public:
   static constexpr std::uint32_t default_stack_words = 1U << 17, default_frames = 10'000;
   /// `stack_words` and `frames` bound what recursion may take; beyond is Trap::stack_exhausted.
-  explicit Execution(Store& store, std::uint32_t stack_words = default_stack_words, std::uint32_t frames = default_frames);
+  explicit Execution(Store& store, std::uint32_t stack_words = default_stack_words,
+                     std::uint32_t frames = default_frames);
 
   /// Begins a call of a function of the store; what ran before is forgotten. `arguments` fit the function's type.
   void call(std::uint32_t function, std::span<const Cell> arguments);

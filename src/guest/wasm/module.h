@@ -1,6 +1,6 @@
 #pragma once
-// A module (core specification, 2.5) as parse_module() makes it: what its sections say, with the bodies of functions and
-// the constant expressions left in its bytes, where whoever needs them decodes them.
+// A module (core specification, 2.5) as parse_module() makes it: what its sections say, with the bodies of functions
+// and the constant expressions left in its bytes, where whoever needs them decodes them.
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -68,8 +68,8 @@ using ConstantExpression = ByteRange;
 
 struct Function {
   TypeId type = 0;
-  ByteRange body;            ///< locals and code, without its size; empty for an imported one
-  bool referable = false;    ///< ref.func may name it (3.5.1, C.refs)
+  ByteRange body;          ///< locals and code, without its size; empty for an imported one
+  bool referable = false;  ///< ref.func may name it (3.5.1, C.refs)
 };
 struct Table {
   TableType type;
@@ -86,8 +86,8 @@ struct ElementSegment {
   std::uint32_t table = 0;
   ConstantExpression offset;
   ValueType type;
-  std::vector<std::uint32_t> functions;             ///< either these
-  std::vector<ConstantExpression> expressions;      ///< or these
+  std::vector<std::uint32_t> functions;         ///< either these
+  std::vector<ConstantExpression> expressions;  ///< or these
   bool by_expression = false;
   std::uint32_t size() const { return std::uint32_t(by_expression ? expressions.size() : functions.size()); }
 };

@@ -30,7 +30,8 @@ struct HostOutcome {
     returned,  ///< `results` are filled in
     trapped,   ///< by `trap`
     ended,     ///< the program ends with `status`
-    waits,     ///< it cannot go on yet, and nothing has happened: it is called again, with the same arguments, when the execution is resumed
+    waits,     ///< it cannot go on yet, and nothing has happened: it is called again, with the same arguments, when the
+               ///< execution is resumed
   } kind = Kind::returned;
   Trap trap = Trap::unreachable;
   int status = 0;
@@ -91,12 +92,14 @@ struct Extern {
 /// Why a module could not be instantiated.
 struct InstantiationError {
   enum class Kind : std::uint8_t { unlinkable, trapped, resources } kind = Kind::unlinkable;
-  std::string message;  ///< of an unlinkable one as the specification's tests say it: "unknown import", "incompatible import type"
+  std::string message;  ///< of an unlinkable one as the specification's tests say it: "unknown import", "incompatible
+                        ///< import type"
   Trap trap = Trap::unreachable;
 };
 
 struct StoreLimits {
-  std::uint64_t memory_bytes = 1ULL << 48;  ///< of all memories together; what asks for more is refused as memory.grow may
+  std::uint64_t memory_bytes =
+      1ULL << 48;  ///< of all memories together; what asks for more is refused as memory.grow may
   std::uint64_t table_elements = 10'000'000;  ///< of all tables together
 };
 
@@ -117,7 +120,8 @@ class Store {
   using Resolver = std::function<std::optional<Extern>(std::string_view module, std::string_view name)>;
   /// Links and initialises a valid module (4.5.4), all but its start function, which the caller runs. Of one that
   /// traps half-way what it has written stays written, as the specification wants.
-  std::variant<Instance*, InstantiationError> instantiate(std::shared_ptr<const Module> module, const Resolver& resolve);
+  std::variant<Instance*, InstantiationError> instantiate(std::shared_ptr<const Module> module,
+                                                          const Resolver& resolve);
 
   Extern exported(const Instance& instance, const Export& e) const;
   const DefinedType& type_of(std::uint32_t function) const;

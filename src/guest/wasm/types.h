@@ -1,6 +1,6 @@
 #pragma once
-// The types of WebAssembly 3.0 (core specification, 2.3 and 3.1). Defined types have one number in the whole process, so
-// that equal types of different modules are the same number.
+// The types of WebAssembly 3.0 (core specification, 2.3 and 3.1). Defined types have one number in the whole process,
+// so that equal types of different modules are the same number.
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -106,7 +106,7 @@ struct FieldType {
 struct DefinedType {
   enum class Form : std::uint8_t { func, struct_, array } form = Form::func;
   bool final = true;
-  std::optional<HeapType> super;  // a defined type, or one of the same group before this
+  std::optional<HeapType> super;               // a defined type, or one of the same group before this
   std::vector<ValueType> parameters, results;  // of a function
   std::vector<FieldType> fields;               // of a structure; of an array the one of its elements
   bool operator==(const DefinedType&) const = default;
@@ -132,7 +132,8 @@ bool is_subtype(HeapType sub, HeapType super);
 bool is_subtype(ValueType sub, ValueType super);
 bool is_subtype(TypeId sub, TypeId super);
 
-/// As the text format has it, e.g. "i32", "funcref", "(ref null 3)" with the number that `index_of` gives a defined type.
+/// As the text format has it, e.g. "i32", "funcref", "(ref null 3)" with the number that `index_of` gives a defined
+/// type.
 std::string spelling(ValueType type);
 
 }  // namespace doppel::wasm

@@ -22,8 +22,8 @@ struct Reference {
   constexpr bool operator==(const Reference&) const = default;
 };
 
-/// Any value, its type being known otherwise: an i32 and an f32 are the low half of `low` (the rest is 0), a v128's first byte is the lowest
-/// of `low`.
+/// Any value, its type being known otherwise: an i32 and an f32 are the low half of `low` (the rest is 0), a v128's
+/// first byte is the lowest of `low`.
 struct Cell {
   std::uint64_t low = 0, high = 0;
   static constexpr Cell of_i32(std::uint32_t v) { return {v, 0}; }
