@@ -27,10 +27,15 @@ class ByteReader {
   const std::string& message() const { return message_; }
   /// The byte where it was noticed.
   std::uint32_t failure_offset() const { return failure_offset_; }
+  /// Whether it is one of form (malformed), not of what the bytes mean (invalid).
+  bool malformed() const { return failed_ && !refused_; }
 
-  /// Notes a failure at the next byte, or at `offset`, if there is none yet.
+  /// Notes a failure of form at the next byte, or at `offset`, if there is none yet.
   [[gnu::cold]] void fail(std::string message) { fail_at(offset(), std::move(message)); }
   [[gnu::cold]] void fail_at(std::uint32_t offset, std::string message);
+  /// The same of something that is well formed and yet not valid, or not supported.
+  [[gnu::cold]] void refuse(std::string message) { refuse_at(offset(), std::move(message)); }
+  [[gnu::cold]] void refuse_at(std::uint32_t offset, std::string message);
 
   std::uint8_t byte() {
     if (at_ == end_) [[unlikely]]
@@ -88,7 +93,7 @@ class ByteReader {
   const std::uint8_t* base_;
   const std::uint8_t* at_;
   const std::uint8_t* end_;  // `at_` after a failure, so that the fast paths see nothing left
-  bool failed_ = false;
+  bool failed_ = false, refused_ = false;
   std::uint32_t failure_offset_ = 0;
   std::string message_;
 };

@@ -18,7 +18,7 @@
 #include "guest/wasm/byte_reader.h"
 #include "guest/wasm/module.h"
 #include "guest/wasm/opcode.h"
-#include "guest/wasm/read_types.h"
+#include "guest/wasm/type_reader.h"
 
 namespace doppel::wasm {
 

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "base/result.h"
@@ -107,7 +108,7 @@ struct CustomSection {
 namespace limits {
 inline constexpr std::uint32_t module_bytes = 1U << 30, types = 1'000'000, functions = 1'000'000, imports = 1'000'000,
                                exports = 1'000'000, globals = 1'000'000, segments = 1'000'000, tables = 100'000,
-                               memories = 1'000, parameters = 1'000, results = 1'000, locals = 50'000,
+                               memories = 1'000, parameters = 1'000, results = 1'000, fields = 10'000, locals = 50'000,
                                body_bytes = 7'654'321, table_elements = 10'000'000, nesting = 10'000'000;
 }  // namespace limits
 
@@ -124,6 +125,7 @@ struct Module {
   std::uint32_t imported_functions = 0, imported_tables = 0, imported_memories = 0, imported_globals = 0,
                 imported_tags = 0;
   std::vector<Export> exports;
+  std::vector<std::uint32_t> exports_by_name;  ///< their numbers, in the order of their names: for find_export()
   std::optional<std::uint32_t> start;
   std::vector<ElementSegment> elements;
   std::vector<DataSegment> data;
