@@ -1,7 +1,7 @@
 #include "guest/wasm/body_form.h"
 
 #include "guest/wasm/instruction_skip.h"
-#include "guest/wasm/type_reader.h"
+#include "guest/wasm/read_types.h"
 
 namespace doppel::wasm {
 namespace {

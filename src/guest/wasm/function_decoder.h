@@ -18,7 +18,7 @@
 #include "guest/wasm/byte_reader.h"
 #include "guest/wasm/module.h"
 #include "guest/wasm/opcode.h"
-#include "guest/wasm/type_reader.h"
+#include "guest/wasm/read_types.h"
 
 namespace doppel::wasm {
 
@@ -87,10 +87,7 @@ class FunctionDecoder {
  private:
   bool reached() const { return !control_.back().unreachable; }
   /// Notes that the code is not valid; the reader itself notes where it has no form.
-  [[gnu::cold]] void fail(std::string message) {
-    if (!reader_.failed()) invalid_ = true;
-    reader_.fail_at(at_, std::move(message));
-  }
+  [[gnu::cold]] void fail(std::string message) { reader_.refuse_at(at_, std::move(message)); }
   [[gnu::cold]] void mismatch(ValueType found, ValueType expected);
 
   void read_locals();
@@ -137,7 +134,6 @@ class FunctionDecoder {
   const DefinedType& type_;
   Consumer& consumer_;
   ByteReader reader_;
-  bool invalid_ = false;
   std::uint32_t at_ = 0;
   std::vector<ValueType> locals_;
   std::vector<bool> initialized_;              // of locals that have no value of their own at first

@@ -31,7 +31,7 @@ std::optional<ModuleError> FunctionDecoder<Consumer>::run() {
   }
   if (!reader_.failed() && !reader_.at_end()) reader_.fail("END opcode expected");
   if (!reader_.failed()) return std::nullopt;
-  return ModuleError{.malformed = !invalid_, .offset = reader_.failure_offset(), .message = reader_.message()};
+  return ModuleError{.malformed = reader_.malformed(), .offset = reader_.failure_offset(), .message = reader_.message()};
 }
 
 template <class Consumer>

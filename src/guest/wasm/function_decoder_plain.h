@@ -367,11 +367,11 @@ void FunctionDecoder<Consumer>::rare(Opcode opcode) {
       return select(bottom);
     case Opcode::select_typed: {
       if (reader_.u32() != 1) return reader_.failed() ? void() : fail("invalid result arity");
-      const auto type = read_value_type(reader_, {module_.types});
+      const auto type = read_value_type(reader_, module_.types);
       return reader_.failed() ? void() : select(type);
     }
     case Opcode::ref_null: {
-      const auto heap = read_heap_type(reader_, {module_.types});
+      const auto heap = read_heap_type(reader_, module_.types);
       if (!reader_.failed()) push(ValueType::reference(heap, true), reached() ? consumer_.ref_null() : Value{});
       return;
     }

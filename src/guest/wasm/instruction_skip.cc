@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "guest/wasm/type_reader.h"
+#include "guest/wasm/read_types.h"
 
 namespace doppel::wasm {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "guest/wasm/byte_reader.h"
 #include "guest/wasm/module.h"
-#include "guest/wasm/type_reader.h"
+#include "guest/wasm/read_types.h"
 
 namespace doppel::wasm {
 

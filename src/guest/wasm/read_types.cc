@@ -1,4 +1,4 @@
-#include "guest/wasm/type_reader.h"
+#include "guest/wasm/read_types.h"
 
 #include <fmt/format.h>
 

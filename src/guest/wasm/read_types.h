@@ -1,6 +1,8 @@
 #pragma once
 // Types in the binary format (core specification, 5.3) that are no defined ones.
 #include <span>
+#include <string_view>
+#include <vector>
 
 #include "guest/wasm/byte_reader.h"
 #include "guest/wasm/types.h"
@@ -11,6 +13,8 @@ namespace doppel::wasm {
 struct TypeSpace {
   std::span<const TypeId> types;
   std::uint32_t group = 0;  ///< of the recursive group that is being read, whose types come next: how many
+  TypeSpace() = default;
+  TypeSpace(const std::vector<TypeId>& types, std::uint32_t group = 0) : types(types), group(group) {}
 };
 
 /// A type index that is in range; its failure is "unknown type". Inside a recursive group it may be of_group().
