@@ -20,7 +20,8 @@ Outcome table_init(Store& store, const Instance& instance, std::uint32_t table, 
   const std::uint64_t available = instance.dropped_elements[segment] ? 0 : source.size();
   auto& elements = store.tables[table].elements;
   if (!holds(available, from, size) || !holds(elements.size(), to, size)) return Trap::table_bounds;
-  for (std::uint64_t n = 0; n < size; n++) elements[to + n] = element_of(store, instance, source, std::uint32_t(from + n));
+  for (std::uint64_t n = 0; n < size; n++)
+    elements[to + n] = element_of(store, instance, source, std::uint32_t(from + n));
   return {};
 }
 

@@ -41,11 +41,11 @@ class Execution {
   /// Begins a call of a function of the store; what ran before is forgotten. `arguments` fit the function's type. Until
   /// run() there is one frame, whose pc is 0; so it stays where the function is the host's.
   void call(std::uint32_t function, std::span<const Cell> arguments);
-  /// Goes on as another execution of an equal store would after these were its frames() and stack(). Error: they are not
-  /// what a run can have left. The types of the words are not known and not checked.
+  /// Goes on as another execution of an equal store would after these were its frames() and stack(). Error: they are
+  /// not what a run can have left. The types of the words are not known and not checked.
   Result<void> restore(std::span<const Frame> frames, std::span<const std::uint64_t> stack);
-  /// Executes at most `budget` instructions, which it counts down. Each one in the module counts, block, loop, end, else
-  /// and nop too. What has trapped or ended does so again; what is finished stays so.
+  /// Executes at most `budget` instructions, which it counts down. Each one in the module counts, block, loop, end,
+  /// else and nop too. What has trapped or ended does so again; what is finished stays so.
   Stop run(std::int64_t& budget);
   /// Without end.
   Stop run();

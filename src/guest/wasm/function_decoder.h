@@ -4,6 +4,7 @@
 //
 // A Consumer has the types Value, what it keeps for each operand, and Block, for each open block; both begin empty. Of
 // code that cannot be reached it hears nothing, so that operands always have the values that it gave them. It has:
+//   instruction()                               optional: before each one
 //   begin()                                     the locals are known
 //   block(control), loop(control, operands)     `operands` are the block's parameters, whose values loop() may replace
 //   if_(control, condition, operands)

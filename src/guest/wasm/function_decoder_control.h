@@ -27,6 +27,8 @@ std::optional<ModuleError> FunctionDecoder<Consumer>::run() {
   if (!reader_.failed()) consumer_.begin();
   while (!control_.empty() && !reader_.failed()) {
     at_ = reader_.offset();
+    if constexpr (requires { consumer_.instruction(); })
+      if (reached()) consumer_.instruction();
     instruction();
   }
   if (!reader_.failed() && !reader_.at_end()) reader_.fail("END opcode expected");

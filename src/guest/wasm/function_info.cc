@@ -24,8 +24,14 @@ class BranchRecorder {
   using Operand = Decoder::Operand;
   using Control = Decoder::Control;
 
-  explicit BranchRecorder(FunctionInfo& info) : info_(info) {}
+  /// `place` is the byte of an instruction whose operands are asked for, if any is.
+  explicit BranchRecorder(FunctionInfo& info, std::uint32_t place = none) : info_(info), place_(place) {}
   void attach(Decoder& decoder) { decoder_ = &decoder; }
+  std::optional<std::uint32_t> operand_words() const { return operand_words_; }
+
+  void instruction() {
+    if (decoder_->at() == place_) operand_words_ = below(decoder_->operands().size());
+  }
 
   void begin() {
     std::uint32_t offset = 0;
@@ -148,6 +154,8 @@ class BranchRecorder {
   }
 
   FunctionInfo& info_;
+  std::uint32_t place_;
+  std::optional<std::uint32_t> operand_words_;
   Decoder* decoder_ = nullptr;
 };
 
@@ -160,6 +168,15 @@ std::variant<FunctionInfo, ModuleError> function_info(const Module& module, std:
   recorder.attach(decoder);
   if (auto wrong = decoder.run()) return std::move(*wrong);
   return info;
+}
+
+std::optional<std::uint32_t> operand_words(const Module& module, std::uint32_t function, std::uint32_t pc) {
+  FunctionInfo info;
+  BranchRecorder recorder(info, pc);
+  BranchRecorder::Decoder decoder(module, function, recorder);
+  recorder.attach(decoder);
+  if (decoder.run()) return {};
+  return recorder.operand_words();
 }
 
 std::optional<ModuleError> validate_function(const Module& module, std::uint32_t function) {

@@ -4,7 +4,8 @@
 
 namespace doppel::wasm {
 
-/// Whether `there` has the kind and a type that the module's import asks for, tables and memories at their present sizes.
+/// Whether `there` has the kind and a type that the module's import asks for, tables and memories at their present
+/// sizes.
 bool matches_import(const Store& store, Extern there, const Module& module, const Import& import);
 
 }  // namespace doppel::wasm

@@ -6,8 +6,7 @@ namespace doppel::wasm {
 
 Cell constant_of(const Store& store, const Instance& instance, ConstantExpression expression) {
   return evaluate_constant(
-      *instance.module, expression,
-      [&](std::uint32_t global) { return store.globals[instance.globals[global]].value; },
+      *instance.module, expression, [&](std::uint32_t global) { return store.globals[instance.globals[global]].value; },
       [&](std::uint32_t function) { return instance.functions[function]; });
 }
 

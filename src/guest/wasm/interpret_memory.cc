@@ -76,25 +76,25 @@ bool done(Interpreter& in, bulk::Outcome outcome) { return !outcome || in.trap(*
 
 using namespace numeric;
 using namespace vector;
-#define LOAD(name, type, ...)                      \
-  template <>                                      \
-  bool execute<Opcode::name>(Interpreter & in) {   \
-    return load<type>(in, __VA_ARGS__);            \
+#define LOAD(name, type, ...)                    \
+  template <>                                    \
+  bool execute<Opcode::name>(Interpreter & in) { \
+    return load<type>(in, __VA_ARGS__);          \
   }
-#define STORE(name, type, ...)                            \
-  template <>                                             \
-  bool execute<Opcode::name>(Interpreter & in) {          \
+#define STORE(name, type, ...)                                 \
+  template <>                                                  \
+  bool execute<Opcode::name>(Interpreter & in) {               \
     return store<type, Stored<Opcode::name>>(in, __VA_ARGS__); \
   }
-#define LOAD_LANE(name, type, ...)                 \
-  template <>                                      \
-  bool execute<Opcode::name>(Interpreter & in) {   \
-    return load_lane<type>(in, __VA_ARGS__);       \
+#define LOAD_LANE(name, type, ...)               \
+  template <>                                    \
+  bool execute<Opcode::name>(Interpreter & in) { \
+    return load_lane<type>(in, __VA_ARGS__);     \
   }
-#define STORE_LANE(name, type, ...)                \
-  template <>                                      \
-  bool execute<Opcode::name>(Interpreter & in) {   \
-    return store_lane<type>(in, __VA_ARGS__);      \
+#define STORE_LANE(name, type, ...)              \
+  template <>                                    \
+  bool execute<Opcode::name>(Interpreter & in) { \
+    return store_lane<type>(in, __VA_ARGS__);    \
   }
 #include "guest/wasm/memory_operations.inc"
 

@@ -1,5 +1,5 @@
-// Numeric and vector instructions that only compute (core specification, 4.6.4 and 4.6.5): what they take and give follows
-// from their signatures in opcodes.inc, what they do from operations.inc.
+// Numeric and vector instructions that only compute (core specification, 4.6.4 and 4.6.5): what they take and give
+// follows from their signatures in opcodes.inc, what they do from operations.inc.
 #include <utility>
 
 #include "guest/wasm/interpreter.h"
@@ -58,7 +58,8 @@ bool compute(Interpreter& in, std::index_sequence<n...>, auto... immediates) {
   const auto result =
       operation<opcode>(immediates..., Interpreter::from_words<Operand<opcode, n>>(first + place(opcode, n))...);
   using Result = OperandOf<row(opcode).signature.back()>::Type;
-  static_assert(std::is_same_v<decltype(result), const Result> || std::is_same_v<decltype(result), const Partial<Result>>);
+  static_assert(std::is_same_v<decltype(result), const Result> ||
+                std::is_same_v<decltype(result), const Partial<Result>>);
   return give(in, result);
 }
 

@@ -16,10 +16,12 @@ constexpr std::uint64_t most_bytes = 1ULL << 47;
 
 constexpr std::uint64_t host_pages(std::uint64_t bytes) { return (bytes + host_page - 1) & ~(host_page - 1); }
 
-/// The pages that the type allows at most, declared or by the width of its addresses (3.2.16, and the proposal on custom page sizes).
+/// The pages that the type allows at most, declared or by the width of its addresses (3.2.16, and the proposal on
+/// custom page sizes).
 std::uint64_t most_pages(const MemoryType& type) {
-  const std::uint64_t addressable =
-      type.limits.is64 ? ~0ULL >> type.page_shift : (type.page_shift == 0 ? 0xffff'ffffULL : 1ULL << (32 - type.page_shift));
+  const std::uint64_t addressable = type.limits.is64
+                                        ? ~0ULL >> type.page_shift
+                                        : (type.page_shift == 0 ? 0xffff'ffffULL : 1ULL << (32 - type.page_shift));
   return std::min(type.limits.maximum.value_or(addressable), addressable);
 }
 

@@ -10,7 +10,8 @@
 namespace doppel::wasm {
 
 inline std::uint32_t words_of(std::span<const ValueType> types) {
-  return std::accumulate(types.begin(), types.end(), 0U, [](std::uint32_t sum, ValueType t) { return sum + t.words(); });
+  return std::accumulate(types.begin(), types.end(), 0U,
+                         [](std::uint32_t sum, ValueType t) { return sum + t.words(); });
 }
 
 /// `cells` are as many as `types`, `words` as words_of(types).

@@ -2,9 +2,10 @@
 // Vector operations (core specification, 4.3.5): scalar ones done on lanes, and what crosses lanes.
 //
 // The relaxed ones are what AVX2 and FMA do in an instruction or two, always the same way: relaxed_madd and nmadd are
-// fused; relaxed_min and max are minps and maxps (the second operand where one is a NaN or both are zeros); relaxed_swizzle is pshufb;
-// relaxed_trunc to signed is cvttps2dq (the smallest integer for what is out of range), to unsigned it saturates; laneselect goes by the
-// top bit of each lane of the mask, but by each bit for 16-bit lanes, for which there is no blend; q15mulr is pmulhrsw; dot is pmaddubsw.
+// fused; relaxed_min and max are minps and maxps (the second operand where one is a NaN or both are zeros);
+// relaxed_swizzle is pshufb; relaxed_trunc to signed is cvttps2dq (the smallest integer for what is out of range), to
+// unsigned it saturates; laneselect goes by the top bit of each lane of the mask, but by each bit for 16-bit lanes, for
+// which there is no blend; q15mulr is pmulhrsw; dot is pmaddubsw.
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -46,7 +47,9 @@ constexpr V128 each(std::same_as<V128> auto... v) {
 /// Like each(), all ones where `relation` holds and zeros elsewhere.
 template <typename T, auto relation>
 constexpr V128 compare(V128 a, V128 b) {
-  using Mask = std::conditional_t<sizeof(T) == 1, U8, std::conditional_t<sizeof(T) == 2, U16, std::conditional_t<sizeof(T) == 4, U32, U64>>>;
+  using Mask =
+      std::conditional_t<sizeof(T) == 1, U8,
+                         std::conditional_t<sizeof(T) == 2, U16, std::conditional_t<sizeof(T) == 4, U32, U64>>>;
   Lanes<Mask> result{};
   for (std::size_t n = 0; n < count<T>; n++) result[n] = Mask(-Mask(relation(lanes<T>(a)[n], lanes<T>(b)[n])));
   return of(result);
@@ -195,7 +198,8 @@ U32 relaxed_trunc_s(F z) {
 constexpr U16 relaxed_q15mulr_s(U16 a, U16 b) {
   return U16((numeric::signed_(a) * numeric::signed_(b) + 0x4000) >> 15);
 }
-/// Of products of a signed and an unsigned byte, where the specification leaves open what bytes above 127 of the latter are.
+/// Of products of a signed and an unsigned byte, where the specification leaves open what bytes above 127 of the latter
+/// are.
 constexpr V128 relaxed_dot(V128 a, V128 b) {
   Lanes<U16> result{};
   for (std::size_t n = 0; n < 8; n++) {
@@ -206,8 +210,7 @@ constexpr V128 relaxed_dot(V128 a, V128 b) {
   return of(result);
 }
 constexpr V128 relaxed_dot_add(V128 a, V128 b, V128 c) {
-  return each<U32, numeric::iadd<U32>>(
-      extadd_pairwise<U16, U32, numeric::extend_s<U16, U32>>(relaxed_dot(a, b)), c);
+  return each<U32, numeric::iadd<U32>>(extadd_pairwise<U16, U32, numeric::extend_s<U16, U32>>(relaxed_dot(a, b)), c);
 }
 
 }  // namespace vector
