@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "guest/wasm/body_form.h"
 #include "guest/wasm/function_decoder.h"
 
 namespace doppel::wasm {
@@ -186,10 +187,13 @@ std::optional<ModuleError> validate_function(const Module& module, std::uint32_t
 }
 
 std::optional<ModuleError> validate(const Module& module) {
-  if (auto wrong = validate_module(module)) return wrong;
-  for (auto n = module.imported_functions; n < module.functions.size(); n++)
-    if (auto wrong = validate_function(module, n)) return wrong;
-  return std::nullopt;
+  auto wrong = validate_module(module);
+  for (auto n = module.imported_functions; n < module.functions.size() && !wrong; n++)
+    wrong = validate_function(module, n);
+  if (!wrong) return std::nullopt;
+  // What has no form comes before what has no meaning, wherever it lies.
+  if (auto malformed = find_malformed_body(module)) return malformed;
+  return wrong;
 }
 
 }  // namespace doppel::wasm

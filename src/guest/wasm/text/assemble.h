@@ -1,6 +1,6 @@
 #pragma once
-// The text format (core specification, chapter 6): modules in it become modules in the binary format, so that everything
-// else reads only that.
+// The text format (core specification, chapter 6): modules in it become modules in the binary format, so that
+// everything else reads only that.
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -27,7 +27,8 @@ struct AssembledModule {
   std::vector<SourcePlace> places;
 };
 
-/// `text` is a module: `(module …)` or only its fields. Identifiers go into a name section, `(@custom …)` into custom sections and
+/// `text` is a module: `(module …)` or only its fields. Identifiers go into a name section, `(@custom …)` into custom
+/// sections and
 /// `(@metadata.code.branch_hint …)` into that one.
 std::variant<AssembledModule, TextError> assemble(std::string_view text);
 

@@ -38,7 +38,7 @@ enum class SectionKind : std::uint8_t {
 
 /// A section that is a vector.
 struct Section {
-  Encoder content;                  ///< without the vector's length
+  Encoder content;  ///< without the vector's length
   std::uint32_t count = 0;
   std::vector<SourcePlace> places;  ///< offsets in `content`
 };
@@ -70,11 +70,8 @@ class Assembly {
   AnnotationRegister annotations;
   std::string module_name;
   /// By ExternKind.
-  std::array<IndexSpace, 5> externs{{{"function", "func"},
-                                     {"table", "table"},
-                                     {"memory", "memory"},
-                                     {"global", "global"},
-                                     {"tag", "tag"}}};
+  std::array<IndexSpace, 5> externs{
+      {{"function", "func"}, {"table", "table"}, {"memory", "memory"}, {"global", "global"}, {"tag", "tag"}}};
   IndexSpace type_space{"type", "type"}, elements{"elem segment", "elem"}, data{"data segment", "data"};
   std::vector<TypeDefinition> types;
   std::array<Section, std::size_t(SectionKind::count)> sections;

@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
+#include "guest/wasm/byte_reader.h"
 #include "guest/wasm/text/keyword.h"
 #include "guest/wasm/text/literal.h"
-#include "guest/wasm/text/utf8.h"
 
 namespace doppel::wasm::text {
 

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "guest/wasm/text/utf8.h"
+#include "guest/wasm/byte_reader.h"
 
 namespace doppel::wasm::text {
 
@@ -13,8 +13,8 @@ namespace {
 constexpr unsigned behind_all = unsigned(SectionKind::count);
 
 /// In the order of SectionKind.
-constexpr std::string_view section_words[] = {"type",   "import", "func",      "table", "memory", "tag", "global",
-                                              "export", "start",  "elem",      "datacount", "code", "data"};
+constexpr std::string_view section_words[] = {"type",   "import", "func", "table",     "memory", "tag", "global",
+                                              "export", "start",  "elem", "datacount", "code",   "data"};
 
 /// The number of the section before which `(before w)` or `(after w)` lies.
 std::optional<unsigned> place_of(std::string_view word, bool after) {
@@ -107,7 +107,8 @@ void take_custom_texts(Assembly& assembly) {
 void check_annotations(Assembly& assembly) {
   const auto* annotation = assembly.annotations.left();
   if (annotation == nullptr || assembly.cursor.failed()) return;
-  if (annotation->id == "metadata.code.branch_hint") return fail_annotation(assembly.cursor, *annotation, "not in a function");
+  if (annotation->id == "metadata.code.branch_hint")
+    return fail_annotation(assembly.cursor, *annotation, "not in a function");
   assembly.cursor.fail_at(annotation->offset, fmt::format("misplaced @{} annotation", annotation->id));
 }
 

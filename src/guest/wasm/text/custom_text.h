@@ -1,5 +1,6 @@
 #pragma once
-// Custom sections that a text asks for (core specification, A.5 and the proposals for custom annotations and branch hints).
+// Custom sections that a text asks for (core specification, A.5 and the proposals for custom annotations and branch
+// hints).
 #include "guest/wasm/text/assembly.h"
 
 namespace doppel::wasm::text {

@@ -29,8 +29,6 @@ void Encoder::sized(std::span<const std::uint8_t> more) {
   raw(more);
 }
 
-std::uint32_t leb_size(std::uint64_t value) {
-  return std::max(1U, (std::uint32_t(std::bit_width(value)) + 6) / 7);
-}
+std::uint32_t leb_size(std::uint64_t value) { return std::max(1U, (std::uint32_t(std::bit_width(value)) + 6) / 7); }
 
 }  // namespace doppel::wasm::text

@@ -1,6 +1,6 @@
 #pragma once
-// Instructions, folded or not (core specification, 6.5), in a function's body or a constant expression. What is nested is
-// kept on a stack of its own, so any depth will do.
+// Instructions, folded or not (core specification, 6.5), in a function's body or a constant expression. What is nested
+// is kept on a stack of its own, so any depth will do.
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -14,7 +14,8 @@ namespace doppel::wasm::text {
 
 class ExpressionAssembler {
  public:
-  /// Instructions go to the end of `out`. `notes` gets labels' names and branch hints; it may be null where there are none.
+  /// Instructions go to the end of `out`. `notes` gets labels' names and branch hints; it may be null where there are
+  /// none.
   ExpressionAssembler(Assembly& assembly, const IndexSpace& locals, Encoder& out, FunctionNotes* notes);
 
   /// Assembles up to the parenthesis that closes what the instructions stand in, and the final `end`.
@@ -41,8 +42,8 @@ class ExpressionAssembler {
   };
   struct Frame {
     Open open;
-    std::uint32_t token_offset;           ///< of the instruction in the text
-    std::uint32_t pending = 0;            ///< operands, condition: where its bytes begin in pending_
+    std::uint32_t token_offset;  ///< of the instruction in the text
+    std::uint32_t pending = 0;   ///< operands, condition: where its bytes begin in pending_
     std::optional<std::uint8_t> hint;
   };
   struct Label {

@@ -47,7 +47,8 @@ void FieldAssembler::skip_identifier() {
 // Imports and exports
 
 void FieldAssembler::check_no_definition(const Token& token) {
-  if (defined_) cursor_.fail_at(token, fmt::format("import after {} definition", assembly_.externs_of(*defined_).noun()));
+  if (defined_)
+    cursor_.fail_at(token, fmt::format("import after {} definition", assembly_.externs_of(*defined_).noun()));
 }
 
 void FieldAssembler::define(ExternKind kind) {
@@ -297,7 +298,8 @@ void FieldAssembler::body(IndexSpace& space, const Token& token) {
   }
   out.raw(code.bytes);
   notes.locals = space.names();
-  if (!notes.locals.empty() || !notes.labels.empty() || !notes.hints.empty()) assembly_.notes.push_back(std::move(notes));
+  if (!notes.locals.empty() || !notes.labels.empty() || !notes.hints.empty())
+    assembly_.notes.push_back(std::move(notes));
 }
 
 void FieldAssembler::expression(SectionKind section, Encoder& out) {

@@ -72,6 +72,7 @@ class FieldAssembler {
   void offset(Encoder& out);
   ElementList element_list();
   void function_indices(ElementList& list);
+  void function_references(ElementList& list);
   void element_expressions(ElementList& list);
   void encode_elements(Encoder& out, const ElementList& list);
   void inline_elements(std::uint32_t table, bool is64, TypeCode type, Encoder& table_out);
@@ -82,8 +83,8 @@ class FieldAssembler {
 
   Assembly& assembly_;
   Cursor& cursor_;
-  std::array<std::uint32_t, 5> next_{};         ///< the index of what comes next of each kind
-  std::optional<ExternKind> defined_;           ///< what was defined last; behind it may be no imports
+  std::array<std::uint32_t, 5> next_{};  ///< the index of what comes next of each kind
+  std::optional<ExternKind> defined_;    ///< what was defined last; behind it may be no imports
 };
 
 }  // namespace doppel::wasm::text

@@ -178,9 +178,9 @@ bool is_memory_operand(const Cursor& cursor, const Token& token) {
 /// A number alone is the lane.
 void memory_argument_and_lane(Parse& p) {
   const auto& second = p.cursor.peek(1);
-  const bool memory = p.cursor.at(TokenKind::identifier) ||
-                      (p.cursor.at(TokenKind::natural) &&
-                       (second.kind == TokenKind::natural || is_memory_operand(p.cursor, second)));
+  const bool memory =
+      p.cursor.at(TokenKind::identifier) ||
+      (p.cursor.at(TokenKind::natural) && (second.kind == TokenKind::natural || is_memory_operand(p.cursor, second)));
   memory_argument_of(p, memory ? p.scope.assembly.index(ExternKind::memory) : 0);
   lane(p);
 }
@@ -244,7 +244,8 @@ constexpr Row together[] = {
 constexpr std::array<Parser, 128> letters = [] {
   std::array<Parser, 128> table{};
   table['b'] = block, table['l'] = label, table['t'] = labels, table['f'] = extern_index<ExternKind::function>;
-  table['y'] = type_index, table['T'] = optional_extern<ExternKind::table>, table['e'] = space_index<&Assembly::elements>;
+  table['y'] = type_index, table['T'] = optional_extern<ExternKind::table>,
+  table['e'] = space_index<&Assembly::elements>;
   table['D'] = data_index, table['L'] = local_index, table['G'] = extern_index<ExternKind::global>;
   table['g'] = extern_index<ExternKind::tag>, table['M'] = optional_extern<ExternKind::memory>;
   table['m'] = memory_argument, table['i'] = i32, table['I'] = i64, table['s'] = f32, table['d'] = f64;

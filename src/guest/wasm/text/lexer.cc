@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 
+#include "guest/wasm/byte_reader.h"
 #include "guest/wasm/text/literal.h"
 #include "guest/wasm/text/token.h"
 #include "guest/wasm/text/utf8.h"
@@ -170,6 +171,13 @@ void Lexer::open_annotation() {
   at_ += 2;
   const auto length = run_length();
   auto id = rest().substr(0, length);
+  if (depth_ > 0) {
+    // Within another one it needs no id, and is nothing but a parenthesis.
+    depth_++;
+    nested_++;
+    at_ += length;
+    return;
+  }
   if (length == 0) {
     const auto string = follows("\"") ? string_length(rest()) : StringLength{};
     const bool malformed = string.error.starts_with("malformed");
@@ -181,10 +189,7 @@ void Lexer::open_annotation() {
     if (id.empty()) return fail_at(begin, "empty annotation id");
     if (!is_utf8(decode_string(text_.substr(at_ - length, length)))) return fail_at(begin, "malformed UTF-8 encoding");
   }
-  if (depth_++ > 0) {
-    nested_++;
-    return;
-  }
+  depth_++;
   known_ = is_known_annotation(id);
   if (!known_) return;
   const auto first = std::uint32_t(list_.of_annotations.size());

@@ -1,10 +1,11 @@
 #include "guest/wasm/text/literal.h"
 
+#include <locale.h>
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdlib>
-#include <locale.h>
 
 #include "guest/wasm/text/utf8.h"
 

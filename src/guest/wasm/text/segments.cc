@@ -58,6 +58,15 @@ void FieldAssembler::function_indices(ElementList& list) {
   for (; cursor_.at_index(); list.count++) list.items.unsigned_leb(assembly_.index(ExternKind::function));
 }
 
+/// The same as expressions.
+void FieldAssembler::function_references(ElementList& list) {
+  for (; cursor_.at_index(); list.count++) {
+    encode_opcode(Opcode::ref_func, list.items);
+    list.items.unsigned_leb(assembly_.index(ExternKind::function));
+    encode_opcode(Opcode::end, list.items);
+  }
+}
+
 /// `(item …)*`, where one folded instruction may stand for an item.
 void FieldAssembler::element_expressions(ElementList& list) {
   for (; cursor_.at(TokenKind::open); list.count++) {
@@ -118,13 +127,17 @@ void FieldAssembler::inline_elements(std::uint32_t table, bool is64, TypeCode ty
   if (!cursor_.expect_open("elem")) return;
   ElementList list;
   list.type = type;
+  // Functions by index are elements of type (ref func), which not every table takes.
   if (cursor_.at(TokenKind::open))
     element_expressions(list);
-  else
+  else if (type.heap == abstract_heap(code_of_func))
     function_indices(list);
+  else
+    function_references(list);
   cursor_.close();
   type.encode(table_out);
-  encode_limits(table_out, {.minimum = list.count, .maximum = list.count, .is64 = is64, .shared = false, .page_exponent = {}});
+  encode_limits(table_out,
+                {.minimum = list.count, .maximum = list.count, .is64 = is64, .shared = false, .page_exponent = {}});
   auto& out = assembly_.entry(SectionKind::element, token);
   const bool short_form = table == 0 && (list.functions || type == nullable_function);
   out.byte((short_form ? 0 : other_target_or_declarative) | (list.functions ? 0 : by_expression));

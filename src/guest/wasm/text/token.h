@@ -18,8 +18,8 @@ enum class TokenKind : std::uint8_t {
   natural,     ///< an integer without a sign
   integer,     ///< with one
   floating,
-  keyword,     ///< perhaps one that nothing means, see is_keyword()
-  reserved,    ///< what is none of these
+  keyword,   ///< perhaps one that nothing means, see is_keyword()
+  reserved,  ///< what is none of these
   end,
 };
 
@@ -32,19 +32,19 @@ struct Token {
 /// `(@id …)` with an id that means something (is_known_annotation()).
 struct Annotation {
   std::string_view id;
-  std::uint32_t offset = 0;            ///< of its parenthesis in the text
-  std::uint32_t before = 0;            ///< the number of the token that follows it
-  std::uint32_t begin = 0, end = 0;    ///< its own tokens, in TokenList::of_annotations
+  std::uint32_t offset = 0;          ///< of its parenthesis in the text
+  std::uint32_t before = 0;          ///< the number of the token that follows it
+  std::uint32_t begin = 0, end = 0;  ///< its own tokens, in TokenList::of_annotations
 };
 
 /// All tokens of a text, up to the end or to what is no token.
 struct TokenList {
   std::string_view text;
-  std::vector<Token> tokens;           ///< the last one is `end`
-  std::vector<Token> of_annotations;   ///< before that of each annotation's end lies an `end` token
-  std::vector<Annotation> annotations; ///< in the text's order
-  std::vector<std::uint32_t> lines;    ///< where each begins
-  std::optional<std::string> error;    ///< what is wrong at the last token
+  std::vector<Token> tokens;            ///< the last one is `end`
+  std::vector<Token> of_annotations;    ///< before that of each annotation's end lies an `end` token
+  std::vector<Annotation> annotations;  ///< in the text's order
+  std::vector<std::uint32_t> lines;     ///< where each begins
+  std::optional<std::string> error;     ///< what is wrong at the last token
 
   std::string_view spelling(const Token& token) const { return text.substr(token.offset, token.size); }
   /// Line and column of a byte, from 1.

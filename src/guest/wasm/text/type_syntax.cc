@@ -112,6 +112,11 @@ std::uint32_t type_use(Assembly& assembly, ParameterNames names) {
   const auto type = assembly.index(assembly.type_space);
   cursor.close();
   const auto s = signature(assembly, names);
+  // What is in the wrong order is that, whatever else is wrong.
+  if (cursor.at_open("type") || cursor.at_open("param") || cursor.at_open("result")) {
+    cursor.take();
+    cursor.unexpected();
+  }
   check_inline(assembly, token, type, s);
   if (s.empty() && names.space != nullptr && type < assembly.types.size())
     names.space->add(std::uint32_t(assembly.types[type].signature.parameters.size()));

@@ -4,14 +4,14 @@ namespace doppel::wasm::text {
 
 namespace {
 
-/// A row of the Unicode standard's table 3-7: what the second byte may be after this first one. The others are 80 to bf.
+/// A row of the Unicode standard's table 3-7: what the second byte may be after this first one. The others are 80 to
+/// bf.
 struct Form {
   std::uint8_t first, last, second_low, second_high, length;
 };
 constexpr Form forms[] = {
-    {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
-    {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
-    {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
+    {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3},
+    {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
 };
 
 bool has_form(std::string_view text, const Form& form) {
@@ -32,15 +32,6 @@ unsigned utf8_character(std::string_view text) {
   for (const auto& form : forms)
     if (first >= form.first && first <= form.last) return has_form(text, form) ? form.length : 0;
   return 0;
-}
-
-bool is_utf8(std::string_view text) {
-  while (!text.empty()) {
-    const auto length = utf8_character(text);
-    if (length == 0) return false;
-    text.remove_prefix(length);
-  }
-  return true;
 }
 
 void append_utf8(std::string& text, std::uint32_t character) {
