@@ -4,6 +4,7 @@
 //
 // A Consumer has the types Value, what it keeps for each operand, and Block, for each open block; both begin empty. Of
 // code that cannot be reached it hears nothing, so that operands always have the values that it gave them. It has:
+//   instruction()                               optional: before each one
 //   begin()                                     the locals are known
 //   block(control), loop(control, operands)     `operands` are the block's parameters, whose values loop() may replace
 //   if_(control, condition, operands)
@@ -85,7 +86,7 @@ class FunctionDecoder {
   std::span<Operand> operands() { return stack_; }
 
  private:
-  bool reached() const { return !control_.back().unreachable; }
+  bool reached() const { return !control_.back().unreachable && !control_.back().dead; }
   /// Notes that the code is not valid; the reader itself notes where it has no form.
   [[gnu::cold]] void fail(std::string message) { reader_.refuse_at(at_, std::move(message)); }
   [[gnu::cold]] void mismatch(ValueType found, ValueType expected);

@@ -25,8 +25,14 @@ class BranchRecorder {
   using Operand = Decoder::Operand;
   using Control = Decoder::Control;
 
-  explicit BranchRecorder(FunctionInfo& info) : info_(info) {}
+  /// `place` is the byte of an instruction whose operands are asked for, if any is.
+  explicit BranchRecorder(FunctionInfo& info, std::uint32_t place = none) : info_(info), place_(place) {}
   void attach(Decoder& decoder) { decoder_ = &decoder; }
+  std::optional<std::uint32_t> operand_words() const { return operand_words_; }
+
+  void instruction() {
+    if (decoder_->at() == place_) operand_words_ = below(decoder_->operands().size());
+  }
 
   void begin() {
     std::uint32_t offset = 0;
@@ -89,7 +95,10 @@ class BranchRecorder {
   void store(Opcode, const MemoryArgument&, Value, Value, const Immediate&) {}
   Value bulk(Opcode, std::uint32_t, std::uint32_t, const Value*) { return make(); }
   Value table(Opcode, std::uint32_t, std::uint32_t, const Value*) { return make(); }
-  Value select(ValueType, Value, Value, Value) { return make(); }
+  Value select(ValueType type, Value, Value, Value) {
+    note_width(type);
+    return make();
+  }
   Value local_get(std::uint32_t) { return make(); }
   void local_set(std::uint32_t, Value) {}
   Value global_get(std::uint32_t) { return make(); }
@@ -98,7 +107,7 @@ class BranchRecorder {
   Value ref_func(std::uint32_t) { return make(); }
   Value ref_is_null(Value) { return make(); }
   void ref_as_non_null(Value) {}
-  void drop(ValueType, Value) {}
+  void drop(ValueType type, Value) { note_width(type); }
 
  private:
   static constexpr std::uint32_t none = ~0U;
@@ -114,6 +123,9 @@ class BranchRecorder {
   std::uint32_t below(std::size_t n) const { return n == 0 ? 0 : above(decoder_->operands()[n - 1]); }
   /// Below a block's parameters, which are on the stack.
   std::uint32_t height_of(const Control& control) const { return below(control.height); }
+  void note_width(ValueType type) {
+    if (type == v128) info_.wide.push_back(decoder_->at());
+  }
   /// Something that is pushed next.
   Value make() {
     constexpr std::uint32_t most_words = 2;
@@ -143,6 +155,8 @@ class BranchRecorder {
   }
 
   FunctionInfo& info_;
+  std::uint32_t place_;
+  std::optional<std::uint32_t> operand_words_;
   Decoder* decoder_ = nullptr;
 };
 
@@ -155,6 +169,15 @@ std::variant<FunctionInfo, ModuleError> function_info(const Module& module, std:
   recorder.attach(decoder);
   if (auto wrong = decoder.run()) return std::move(*wrong);
   return info;
+}
+
+std::optional<std::uint32_t> operand_words(const Module& module, std::uint32_t function, std::uint32_t pc) {
+  FunctionInfo info;
+  BranchRecorder recorder(info, pc);
+  BranchRecorder::Decoder decoder(module, function, recorder);
+  recorder.attach(decoder);
+  if (decoder.run()) return {};
+  return recorder.operand_words();
 }
 
 std::optional<ModuleError> validate_function(const Module& module, std::uint32_t function) {

@@ -1,6 +1,7 @@
 #pragma once
 // What the interpreter has to know of a function besides its bytes: how much stack it takes and where branches go.
 #include <cstdint>
+#include <optional>
 #include <variant>
 #include <vector>
 
@@ -26,7 +27,12 @@ struct FunctionInfo {
   std::uint32_t code_begin = 0;  ///< the first instruction's byte in the module
   std::vector<BranchEntry> branches;
   std::vector<std::uint32_t> local_offset;  ///< of each local from the first, in words; one more at the end
+  std::vector<std::uint32_t> wide;          ///< bytes in the module of each drop and select of a v128, in order
 };
+
+/// Words of operands that a valid function of the module's own has on its stack before the instruction at byte `pc` of
+/// the module; nothing where none begins there that can be reached.
+std::optional<std::uint32_t> operand_words(const Module& module, std::uint32_t function, std::uint32_t pc);
 
 /// Decodes and validates a function of the module's own.
 std::variant<FunctionInfo, ModuleError> function_info(const Module& module, std::uint32_t function);

@@ -22,6 +22,7 @@ namespace doppel::wasm {
 
 class Store;
 class Execution;
+class FunctionInfos;
 
 /// How a host function ends.
 struct HostOutcome {
@@ -78,6 +79,7 @@ struct Instance {
   std::uint32_t number = 0;
   std::vector<std::uint32_t> functions, tables, memories, globals, tags;
   std::vector<bool> dropped_elements, dropped_data;
+  std::shared_ptr<FunctionInfos> infos;  ///< of the module's functions, which every store shares
 };
 
 /// Something that an import can be bound to: its kind and number in the store.
@@ -98,7 +100,7 @@ struct InstantiationError {
 struct StoreLimits {
   std::uint64_t memory_bytes =
       1ULL << 48;  ///< of all memories together; what asks for more is refused as memory.grow may
-  std::uint64_t table_elements = 10'000'000;
+  std::uint64_t table_elements = 10'000'000;  ///< of all tables together
 };
 
 class Store {
@@ -109,7 +111,8 @@ class Store {
   Store& operator=(const Store&) = delete;
 
   std::uint32_t add_host_function(HostFunction function);
-  std::uint32_t add_table(TableType type, Reference initial);
+  /// Error: there is no room for it.
+  Result<std::uint32_t> add_table(TableType type, Reference initial);
   /// Error: there is no room for it.
   Result<std::uint32_t> add_memory(MemoryType type);
   std::uint32_t add_global(GlobalType type, Cell value);
@@ -123,7 +126,12 @@ class Store {
   Extern exported(const Instance& instance, const Export& e) const;
   const DefinedType& type_of(std::uint32_t function) const;
 
-  // Stable addresses: generated code keeps pointers to what is in them.
+  /// memory.grow and table.grow (4.6.10, 4.6.9): the old size in pages or elements, or nothing where the type, the
+  /// store's limits or the host do not allow the new one.
+  std::optional<std::uint64_t> grow_memory(std::uint32_t memory, std::uint64_t pages);
+  std::optional<std::uint64_t> grow_table(std::uint32_t table, std::uint64_t elements, Reference initial);
+
+  // What is in a deque has a stable address: generated code keeps pointers to what is in them.
   std::vector<FunctionEntry> functions;
   std::deque<HostFunction> host_functions;
   std::deque<TableInstance> tables;
@@ -133,7 +141,11 @@ class Store {
   std::deque<Instance> instances;
 
  private:
+  std::uint64_t memory_bytes() const;
+  std::uint64_t table_elements() const;
+
   StoreLimits limits_;
+  std::map<TypeId, std::shared_ptr<const TypeGroup>> host_types_;  ///< keeps the types of host functions alive
 };
 
 }  // namespace doppel::wasm
