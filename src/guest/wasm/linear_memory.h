@@ -29,9 +29,16 @@ class LinearMemory {
   std::optional<std::uint64_t> grow(std::uint64_t pages);
   /// Whether `size` bytes from `address` on lie in it.
   bool holds(std::uint64_t address, std::uint64_t size) const { return size <= bytes_ && address <= bytes_ - size; }
+  /// Bytes of address space from `data()` on that nothing else lies in, of which those behind the memory's last host
+  /// page fault.
+  std::uint64_t reserved() const { return reserved_; }
 
  private:
   explicit LinearMemory(const MemoryType& type) : type_(type) {}
+  bool reserve(std::uint64_t bytes);
+  bool make_room(std::uint64_t bytes);
+  bool open(std::uint64_t bytes);
+  void release();
   MemoryType type_;
   std::uint8_t* base_ = nullptr;
   std::uint64_t bytes_ = 0, reserved_ = 0;

@@ -1,12 +1,13 @@
 #pragma once
-// A module (core specification, 2.5) as parse_module() makes it: what its sections say, with the bodies of functions and
-// the constant expressions left in its bytes, where whoever needs them decodes them.
+// A module (core specification, 2.5) as parse_module() makes it: what its sections say, with the bodies of functions
+// and the constant expressions left in its bytes, where whoever needs them decodes them.
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "base/result.h"
@@ -68,8 +69,8 @@ using ConstantExpression = ByteRange;
 
 struct Function {
   TypeId type = 0;
-  ByteRange body;            ///< locals and code, without its size; empty for an imported one
-  bool referable = false;    ///< ref.func may name it (3.5.1, C.refs)
+  ByteRange body;          ///< locals and code, without its size; empty for an imported one
+  bool referable = false;  ///< ref.func may name it (3.5.1, C.refs)
 };
 struct Table {
   TableType type;
@@ -86,8 +87,8 @@ struct ElementSegment {
   std::uint32_t table = 0;
   ConstantExpression offset;
   ValueType type;
-  std::vector<std::uint32_t> functions;             ///< either these
-  std::vector<ConstantExpression> expressions;      ///< or these
+  std::vector<std::uint32_t> functions;         ///< either these
+  std::vector<ConstantExpression> expressions;  ///< or these
   bool by_expression = false;
   std::uint32_t size() const { return std::uint32_t(by_expression ? expressions.size() : functions.size()); }
 };
@@ -107,7 +108,7 @@ struct CustomSection {
 namespace limits {
 inline constexpr std::uint32_t module_bytes = 1U << 30, types = 1'000'000, functions = 1'000'000, imports = 1'000'000,
                                exports = 1'000'000, globals = 1'000'000, segments = 1'000'000, tables = 100'000,
-                               memories = 1'000, parameters = 1'000, results = 1'000, locals = 50'000,
+                               memories = 1'000, parameters = 1'000, results = 1'000, fields = 10'000, locals = 50'000,
                                body_bytes = 7'654'321, table_elements = 10'000'000, nesting = 10'000'000;
 }  // namespace limits
 
@@ -124,6 +125,7 @@ struct Module {
   std::uint32_t imported_functions = 0, imported_tables = 0, imported_memories = 0, imported_globals = 0,
                 imported_tags = 0;
   std::vector<Export> exports;
+  std::vector<std::uint32_t> exports_by_name;  ///< their numbers, in the order of their names: for find_export()
   std::optional<std::uint32_t> start;
   std::vector<ElementSegment> elements;
   std::vector<DataSegment> data;

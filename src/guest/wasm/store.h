@@ -22,6 +22,7 @@ namespace doppel::wasm {
 
 class Store;
 class Execution;
+class FunctionInfos;
 
 /// How a host function ends.
 struct HostOutcome {
@@ -29,7 +30,8 @@ struct HostOutcome {
     returned,  ///< `results` are filled in
     trapped,   ///< by `trap`
     ended,     ///< the program ends with `status`
-    waits,     ///< it cannot go on yet, and nothing has happened: it is called again, with the same arguments, when the execution is resumed
+    waits,     ///< it cannot go on yet, and nothing has happened: it is called again, with the same arguments, when the
+               ///< execution is resumed
   } kind = Kind::returned;
   Trap trap = Trap::unreachable;
   int status = 0;
@@ -77,6 +79,7 @@ struct Instance {
   std::uint32_t number = 0;
   std::vector<std::uint32_t> functions, tables, memories, globals, tags;
   std::vector<bool> dropped_elements, dropped_data;
+  std::shared_ptr<FunctionInfos> infos;  ///< of the module's functions, which every store shares
 };
 
 /// Something that an import can be bound to: its kind and number in the store.
@@ -89,13 +92,15 @@ struct Extern {
 /// Why a module could not be instantiated.
 struct InstantiationError {
   enum class Kind : std::uint8_t { unlinkable, trapped, resources } kind = Kind::unlinkable;
-  std::string message;  ///< of an unlinkable one as the specification's tests say it: "unknown import", "incompatible import type"
+  std::string message;  ///< of an unlinkable one as the specification's tests say it: "unknown import", "incompatible
+                        ///< import type"
   Trap trap = Trap::unreachable;
 };
 
 struct StoreLimits {
-  std::uint64_t memory_bytes = 1ULL << 48;  ///< of all memories together; what asks for more is refused as memory.grow may
-  std::uint64_t table_elements = 10'000'000;
+  std::uint64_t memory_bytes =
+      1ULL << 48;  ///< of all memories together; what asks for more is refused as memory.grow may
+  std::uint64_t table_elements = 10'000'000;  ///< of all tables together
 };
 
 class Store {
@@ -106,7 +111,8 @@ class Store {
   Store& operator=(const Store&) = delete;
 
   std::uint32_t add_host_function(HostFunction function);
-  std::uint32_t add_table(TableType type, Reference initial);
+  /// Error: there is no room for it.
+  Result<std::uint32_t> add_table(TableType type, Reference initial);
   /// Error: there is no room for it.
   Result<std::uint32_t> add_memory(MemoryType type);
   std::uint32_t add_global(GlobalType type, Cell value);
@@ -114,12 +120,18 @@ class Store {
   using Resolver = std::function<std::optional<Extern>(std::string_view module, std::string_view name)>;
   /// Links and initialises a valid module (4.5.4), all but its start function, which the caller runs. Of one that
   /// traps half-way what it has written stays written, as the specification wants.
-  std::variant<Instance*, InstantiationError> instantiate(std::shared_ptr<const Module> module, const Resolver& resolve);
+  std::variant<Instance*, InstantiationError> instantiate(std::shared_ptr<const Module> module,
+                                                          const Resolver& resolve);
 
   Extern exported(const Instance& instance, const Export& e) const;
   const DefinedType& type_of(std::uint32_t function) const;
 
-  // Stable addresses: generated code keeps pointers to what is in them.
+  /// memory.grow and table.grow (4.6.10, 4.6.9): the old size in pages or elements, or nothing where the type, the
+  /// store's limits or the host do not allow the new one.
+  std::optional<std::uint64_t> grow_memory(std::uint32_t memory, std::uint64_t pages);
+  std::optional<std::uint64_t> grow_table(std::uint32_t table, std::uint64_t elements, Reference initial);
+
+  // What is in a deque has a stable address: generated code keeps pointers to what is in them.
   std::vector<FunctionEntry> functions;
   std::deque<HostFunction> host_functions;
   std::deque<TableInstance> tables;
@@ -129,7 +141,11 @@ class Store {
   std::deque<Instance> instances;
 
  private:
+  std::uint64_t memory_bytes() const;
+  std::uint64_t table_elements() const;
+
   StoreLimits limits_;
+  std::map<TypeId, std::shared_ptr<const TypeGroup>> host_types_;  ///< keeps the types of host functions alive
 };
 
 }  // namespace doppel::wasm

@@ -1,6 +1,6 @@
 #pragma once
-// The types of WebAssembly 3.0 (core specification, 2.3 and 3.1). Defined types have one number in the whole process, so
-// that equal types of different modules are the same number.
+// The types of WebAssembly 3.0 (core specification, 2.3 and 3.1). Defined types have one number in the whole process,
+// so that equal types of different modules are the same number.
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -106,25 +106,32 @@ struct FieldType {
 struct DefinedType {
   enum class Form : std::uint8_t { func, struct_, array } form = Form::func;
   bool final = true;
-  std::optional<HeapType> super;  // a defined type, or one of the same group before this
+  std::optional<HeapType> super;               // a defined type, or one of the same group before this
   std::vector<ValueType> parameters, results;  // of a function
   std::vector<FieldType> fields;               // of a structure; of an array the one of its elements
   bool operator==(const DefinedType&) const = default;
 };
 
 /// A recursive group that has its numbers; they are free again when the last who holds it is gone.
-struct TypeGroup {
+struct TypeGroup : std::enable_shared_from_this<TypeGroup> {
   TypeId first = 0;
-  std::vector<DefinedType> types;  // no HeapType::of_group in them any more
+  std::vector<DefinedType> types;                       // no HeapType::of_group in them any more
+  std::vector<std::shared_ptr<const TypeGroup>> named;  // other groups whose types are named here, which live as long
+  TypeGroup() = default;
+  TypeGroup(const TypeGroup&) = delete;
+  TypeGroup& operator=(const TypeGroup&) = delete;
   ~TypeGroup();
 };
 
 /// All defined types of the process. Every function may be called from any thread.
 namespace type_registry {
-/// The group that is equal to this one, new or not; an error sentence's worth of types does not fit: null.
+/// The group that is equal to this one, new or not; null where the process has too many types already. Someone holds
+/// the groups of the defined types that are named in it.
 std::shared_ptr<const TypeGroup> intern(std::vector<DefinedType> types);
 /// A type of a group that someone holds.
 const DefinedType& type(TypeId id);
+/// How many supertypes it has, the one that it declares, that one's and so on.
+std::uint32_t depth(TypeId id);
 }  // namespace type_registry
 
 /// Whether every value of `sub` is one of `super` (3.3).
@@ -132,7 +139,7 @@ bool is_subtype(HeapType sub, HeapType super);
 bool is_subtype(ValueType sub, ValueType super);
 bool is_subtype(TypeId sub, TypeId super);
 
-/// As the text format has it, e.g. "i32", "funcref", "(ref null 3)" with the number that `index_of` gives a defined type.
+/// As the text format has it, e.g. "i32", "funcref", "(ref null 3)" with the TypeId of a defined type.
 std::string spelling(ValueType type);
 
 }  // namespace doppel::wasm

@@ -14,7 +14,7 @@ namespace doppel::wasm {
 struct Reference {
   std::uint64_t bits = 0;
   static constexpr Reference null() { return {}; }
-  static constexpr Reference function(std::uint32_t number) { return {std::uint64_t{number} + 1 << 2}; }
+  static constexpr Reference function(std::uint32_t number) { return {(std::uint64_t{number} + 1) << 2}; }
   static constexpr Reference host(std::uint32_t value) { return {std::uint64_t{value} << 2 | 2}; }
   constexpr bool is_null() const { return bits == 0; }
   constexpr std::uint32_t function_number() const { return std::uint32_t(bits >> 2) - 1; }
@@ -22,8 +22,8 @@ struct Reference {
   constexpr bool operator==(const Reference&) const = default;
 };
 
-/// Any value, its type being known otherwise: an i32 and an f32 are the low half of `low` (the rest is 0), a v128's first byte is the lowest
-/// of `low`.
+/// Any value, its type being known otherwise: an i32 and an f32 are the low half of `low` (the rest is 0), a v128's
+/// first byte is the lowest of `low`.
 struct Cell {
   std::uint64_t low = 0, high = 0;
   static constexpr Cell of_i32(std::uint32_t v) { return {v, 0}; }
