@@ -85,7 +85,7 @@ class FunctionDecoder {
   std::span<Operand> operands() { return stack_; }
 
  private:
-  bool reached() const { return !control_.back().unreachable; }
+  bool reached() const { return !control_.back().unreachable && !control_.back().dead; }
   /// Notes that the code is not valid; the reader itself notes where it has no form.
   [[gnu::cold]] void fail(std::string message) { reader_.refuse_at(at_, std::move(message)); }
   [[gnu::cold]] void mismatch(ValueType found, ValueType expected);

@@ -31,7 +31,8 @@ std::optional<ModuleError> FunctionDecoder<Consumer>::run() {
   }
   if (!reader_.failed() && !reader_.at_end()) reader_.fail("END opcode expected");
   if (!reader_.failed()) return std::nullopt;
-  return ModuleError{.malformed = reader_.malformed(), .offset = reader_.failure_offset(), .message = reader_.message()};
+  return ModuleError{
+      .malformed = reader_.malformed(), .offset = reader_.failure_offset(), .message = reader_.message()};
 }
 
 template <class Consumer>
@@ -134,7 +135,6 @@ void FunctionDecoder<Consumer>::open(ControlKind kind, BlockType type) {
   if (top(type.parameters(), true) == nullptr || reader_.failed()) return;
   const bool dead = !reached();
   control_.push_back({.kind = kind,
-                      .unreachable = dead,
                       .dead = dead,
                       .height = std::uint32_t(stack_.size() - type.parameters().size()),
                       .initialized = std::uint32_t(initialized_by_.size()),
@@ -175,7 +175,7 @@ void FunctionDecoder<Consumer>::begin_else() {
   if (!control.dead) consumer_.else_(control, was_reached ? operands : nullptr, arguments_.data());
   stack_.resize(control.height);
   stack_.insert(stack_.end(), arguments_.begin(), arguments_.end());
-  control.unreachable = control.dead;
+  control.unreachable = false;
   for (; initialized_by_.size() > control.initialized; initialized_by_.pop_back())
     initialized_[initialized_by_.back()] = false;
 }

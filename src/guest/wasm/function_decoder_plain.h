@@ -205,13 +205,14 @@ void FunctionDecoder<Consumer>::bulk_memory(Opcode opcode) {
     // The count is there before the segments are, so that a body can be checked on its own.
     first = reader_.u32();
     if (!reader_.failed() && !module_.data_count) return reader_.fail("data count section required");
-    if (!reader_.failed() && first >= *module_.data_count) return fail(fmt::format("unknown data segment {}", first));
   } else if (opcode == Opcode::elem_drop) {
     first = read_index(module_.elements.size(), "elem segment");
   }
   if (opcode != Opcode::data_drop && opcode != Opcode::elem_drop)
     second = read_index(module_.memories.size(), "memory");
   if (reader_.failed()) return;
+  if ((opcode == Opcode::data_drop || opcode == Opcode::memory_init) && first >= *module_.data_count)
+    return fail(fmt::format("unknown data segment {}", first));
   const auto& shape = detail::shapes[std::size_t(opcode)];
   const auto address = shape.memory ? address_of_memory(second) : i32;
   std::array<Value, 3> values{};
@@ -226,10 +227,12 @@ void FunctionDecoder<Consumer>::bulk_memory(Opcode opcode) {
 template <class Consumer>
 void FunctionDecoder<Consumer>::table_instruction(Opcode opcode) {
   std::uint32_t first = 0;
-  if (opcode == Opcode::table_init) first = read_index(module_.elements.size(), "elem segment");
+  if (opcode == Opcode::table_init) first = reader_.u32();
   const auto table = read_index(module_.tables.size(), "table");
   if (opcode == Opcode::table_copy) first = read_index(module_.tables.size(), "table");  // where it is copied from
   if (reader_.failed()) return;
+  if (opcode == Opcode::table_init && first >= module_.elements.size())
+    return fail(fmt::format("unknown elem segment {}", first));
   const auto element = module_.tables[table].type.element;
   const auto address = address_of_table(table);
   std::array<ValueType, 3> types;
