@@ -12,6 +12,7 @@
 namespace doppel {
 namespace {
 
+using code_segment::Check;
 using code_segment::IndexEntry;
 using code_segment::Record;
 using code_segment::SectionHeader;
@@ -29,8 +30,17 @@ void align(std::vector<std::byte>& bytes, std::uint64_t to) { bytes.resize((byte
 
 std::uint64_t aligned(std::uint64_t value, std::uint64_t to) { return (value + to - 1) / to * to; }
 
-Sha256 section_checksum(const Sha256& identity, const SectionHeader& header, std::span<const IndexEntry> index) {
-  return sha256({identity, bytes_of(header).first(offsetof(SectionHeader, checksum)), std::as_bytes(index)});
+Check check_of(std::uint64_t seed, std::initializer_list<std::span<const std::byte>> parts) {
+  XXH3_state_t state;
+  XXH3_128bits_reset_withSeed(&state, seed);
+  for (const auto part : parts) XXH3_128bits_update(&state, part.data(), part.size());
+  const auto hash = XXH3_128bits_digest(&state);
+  return {hash.low64, hash.high64};
+}
+
+Check section_checksum(const Sha256& identity, const SectionHeader& header, std::span<const IndexEntry> index) {
+  return check_of(header.seed,
+                  {identity, bytes_of(header).first(offsetof(SectionHeader, checksum)), std::as_bytes(index)});
 }
 
 /// Whether the ranges are as CodeObject wants them; the sum of their lengths.
@@ -123,14 +133,15 @@ void SectionBuilder::add(const CodeObject& object, const IndexEntry& entry) {
   index_.push_back(entry);
 }
 
-SealedSection SectionBuilder::seal(const Sha256& identity, std::span<const IndexEntry> index,
+SealedSection SectionBuilder::seal(const Sha256& identity, std::uint64_t seed, std::span<const IndexEntry> index,
                                    std::span<const std::byte> data) {
   SectionHeader header{.magic = code_segment::section_magic,
                        .objects = std::uint32_t(index.size()),
                        .data_bytes = std::uint32_t(data.size()),
-                       .data = sha256({data})};
+                       .seed = seed,
+                       .data = check_of(seed, {data})};
   header.checksum = section_checksum(identity, header, index);
-  SealedSection out{.bytes = {}, .data = header.data};
+  SealedSection out{.bytes = {}, .check = {.seed = seed, .value = header.data}};
   out.bytes.reserve(sizeof header + index.size_bytes() + data.size() + 2 * code_segment::section_alignment);
   append(out.bytes, bytes_of(header));
   append(out.bytes, std::as_bytes(index));
@@ -153,7 +164,11 @@ std::optional<StoredSection> read_section(int file, std::uint64_t at, std::uint6
   const auto data_at = aligned(index_at + header.objects * sizeof(IndexEntry), code_segment::record_alignment);
   const auto end = aligned(data_at + header.data_bytes, code_segment::section_alignment);
   if (end > file_bytes) return std::nullopt;
-  StoredSection out{.data_at = data_at, .data_bytes = header.data_bytes, .data = header.data, .end = end, .index = {}};
+  StoredSection out{.data_at = data_at,
+                    .data_bytes = header.data_bytes,
+                    .check = {.seed = header.seed, .value = header.data},
+                    .end = end,
+                    .index = {}};
   out.index.resize(header.objects);
   if (!read_fully(file, out.index.data(), header.objects * sizeof(IndexEntry), index_at)) return std::nullopt;
   if (section_checksum(identity, header, out.index) != header.checksum) return std::nullopt;
@@ -161,9 +176,10 @@ std::optional<StoredSection> read_section(int file, std::uint64_t at, std::uint6
 }
 
 std::shared_ptr<const std::vector<std::byte>> read_records(int file, std::uint64_t data_at, std::uint32_t data_bytes,
-                                                           const Sha256& hash) {
+                                                           const RecordsCheck& check) {
   auto data = std::make_shared<std::vector<std::byte>>(data_bytes);
-  if (!read_fully(file, data->data(), data_bytes, data_at) || sha256({*data}) != hash) return nullptr;
+  if (!read_fully(file, data->data(), data_bytes, data_at) || check_of(check.seed, {*data}) != check.value)
+    return nullptr;
   return data;
 }
 

@@ -19,11 +19,17 @@ std::uint16_t prefix_length(std::uint32_t length);
 std::uint32_t prefix_hash(const CodeKey& key, std::span<const std::byte> prefix);
 std::uint32_t range_hash(std::span<const std::byte> bytes);
 
+/// What a section's records must have.
+struct RecordsCheck {
+  std::uint64_t seed = 0;
+  code_segment::Check value{};
+};
+
 /// A section as it is written: all its bytes, and what read_records() wants to know.
 struct SealedSection {
   std::vector<std::byte> bytes;
   std::uint32_t data_at = 0;  // from the section's begin
-  Sha256 data{};
+  RecordsCheck check;
 };
 
 /// The objects of a section that is being filled, as they will be in a file.
@@ -37,8 +43,9 @@ class SectionBuilder {
   const std::vector<code_segment::IndexEntry>& index() const { return index_; }
   const std::vector<std::byte>& data() const { return data_; }
   std::vector<std::byte> take_data() { return std::move(data_); }
-  static SealedSection seal(const Sha256& identity, std::span<const code_segment::IndexEntry> index,
-                            std::span<const std::byte> data);
+  /// `seed` is a number of chance.
+  static SealedSection seal(const Sha256& identity, std::uint64_t seed,
+                            std::span<const code_segment::IndexEntry> index, std::span<const std::byte> data);
 
  private:
   std::vector<code_segment::IndexEntry> index_;
@@ -49,7 +56,7 @@ class SectionBuilder {
 struct StoredSection {
   std::uint64_t data_at = 0;  // the first record, in bytes from the file's begin
   std::uint32_t data_bytes = 0;
-  Sha256 data{};
+  RecordsCheck check;
   std::uint64_t end = 0;  // where the next section begins
   std::vector<code_segment::IndexEntry> index;
 };
@@ -57,9 +64,9 @@ struct StoredSection {
 /// Reads header and index of the section at `at`; nothing where there is no sound one that ends within `file_bytes`.
 std::optional<StoredSection> read_section(int file, std::uint64_t at, std::uint64_t file_bytes, const Sha256& identity);
 
-/// Reads the records and compares their hash; null when they are not those that were written.
+/// Reads the records and compares their check; null when they are not those that were written.
 std::shared_ptr<const std::vector<std::byte>> read_records(int file, std::uint64_t data_at, std::uint32_t data_bytes,
-                                                           const Sha256& hash);
+                                                           const RecordsCheck& check);
 
 /// An object among a section's records, which must outlive it.
 struct StoredObject {

@@ -71,7 +71,7 @@ void CodeStore::read_file(std::size_t number) {
                          .data_at = section->data_at,
                          .data_bytes = section->data_bytes,
                          .objects = std::uint32_t(section->index.size()),
-                         .hash = section->data,
+                         .check = section->check,
                          .data = nullptr});
     for (const auto& entry : section->index) insert(entry, index);
     at = section->end;
@@ -208,7 +208,7 @@ std::span<const std::byte> CodeStore::records_of(std::uint32_t number) {
   if (section.state == Section::State::lost) return {};
   if (section.state == Section::State::filling) return filling_.data();
   if (!section.data)
-    keep(number, read_records(files_[section.file].descriptor(), section.data_at, section.data_bytes, section.hash));
+    keep(number, read_records(files_[section.file].descriptor(), section.data_at, section.data_bytes, section.check));
   if (section.state == Section::State::lost) return {};
   if (section.state == Section::State::written) {
     read_from_ = number + 1;
@@ -253,7 +253,7 @@ void CodeStore::add(const CodeObject& object) {
   if (!entry) return;
   if (filling_section_ == none) {
     filling_section_ = std::uint32_t(sections_.size());
-    sections_.push_back({.data = nullptr, .state = Section::State::filling});
+    sections_.push_back({.check = {}, .data = nullptr, .state = Section::State::filling});
   }
   if (!insert(*entry, filling_section_)) return;
   filling_.add(object, *entry);
@@ -326,7 +326,7 @@ bool CodeStore::do_next(std::unique_lock<std::mutex>& guard) {
   if (number == none) return false;
   const auto section = sections_[number];
   guard.unlock();
-  auto data = read_records(files_[section.file].descriptor(), section.data_at, section.data_bytes, section.hash);
+  auto data = read_records(files_[section.file].descriptor(), section.data_at, section.data_bytes, section.check);
   guard.lock();
   keep(number, std::move(data));
   return true;
@@ -355,7 +355,7 @@ bool CodeStore::runs_out() const {
 void CodeStore::write(const Sealed& sealed, std::unique_lock<std::mutex>& guard) {
   const auto data = sections_[sealed.section].data;
   guard.unlock();
-  const auto made = SectionBuilder::seal(identity_, sealed.index, *data);
+  const auto made = SectionBuilder::seal(identity_, multiplier_, sealed.index, *data);
   const auto at = own_ ? own_->bytes() : 0;
   const bool written = own_ && append(made.bytes);
   guard.lock();
@@ -371,7 +371,7 @@ void CodeStore::write(const Sealed& sealed, std::unique_lock<std::mutex>& guard)
   section.state = Section::State::written;
   section.file = std::size_t(own_ - files_.data());
   section.data_at = at + made.data_at;
-  section.hash = made.data;
+  section.check = made.check;
   counters_.stored += section.objects;
   section.data = nullptr;
   keep(sealed.section, data);

@@ -57,7 +57,7 @@ class CodeStore {
     std::size_t file = 0;
     std::uint64_t data_at = 0;
     std::uint32_t data_bytes = 0, objects = 0;
-    Sha256 hash{};
+    RecordsCheck check;
     std::shared_ptr<const std::vector<std::byte>> data;  // null while it is only on disk
     enum class State : std::uint8_t { filling, sealed, written, lost } state = State::written;
   };

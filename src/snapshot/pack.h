@@ -36,7 +36,7 @@ class Pack {
   Result<pack_format::PageHashes> hashes(std::uint32_t frame) const;
   /// The hashes of `count` frames from `first` on, in one read.
   Result<std::vector<pack_format::PageHashes>> hashes(std::uint32_t first, std::uint32_t count) const;
-  /// Unpacks a frame's pages to `out`, of frame_bytes. What is there then is not checked: that is for each page's hash.
+  /// Unpacks a frame's pages to `out`, of frame_bytes: those that were stored, or the failure says that it is damaged.
   Result<void> unpack(std::uint32_t frame, std::byte* out) const;
   const Error& damaged() const { return damaged_; }
 
@@ -44,6 +44,9 @@ class Pack {
   Pack(FileDescriptor file, PackPlace place, const Sha256& id, Error damaged)
       : file_(std::move(file)), place_(place), id_(id), damaged_(std::move(damaged)) {}
   bool read_table();
+  template <typename Entry>
+  bool read_entries(const pack_format::Header& header, const pack_format::Footer& footer);
+  bool have_their_hashes(std::uint32_t frame, const std::byte* bytes) const;
   bool sound(const pack_format::FrameEntry& entry) const;
 
   FileDescriptor file_;
@@ -51,6 +54,7 @@ class Pack {
   Sha256 id_;
   Error damaged_;
   std::uint64_t hashes_at_ = 0;
+  bool has_checks_ = true;
   std::vector<pack_format::FrameEntry> table_;
 };
 
@@ -58,14 +62,13 @@ class Pack {
 class PackReader {
  public:
   explicit PackReader(const std::vector<Pack>& packs) : packs_(packs) {}
-  /// Page `at` of the pack of this number, checked against its hash; valid until the next call.
+  /// Page `at` of the pack of this number; valid until the next call.
   Result<const std::byte*> read(std::uint32_t pack, std::uint32_t at);
 
  private:
   struct Frame {
     std::uint32_t pack = ~0U, number = 0;
     std::uint64_t used = 0;
-    pack_format::PageHashes hashes;
     std::vector<std::byte> bytes;
   };
   Result<const Frame*> frame(std::uint32_t pack, std::uint32_t number);

@@ -1,5 +1,7 @@
 #include "snapshot/pack_builder.h"
 
+#include <xxhash.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -127,12 +129,14 @@ void PackBuilder::compress(const Frame& frame) {
   const auto length =
       ZSTD_compressCCtx(compressor(), packed.data(), packed.size(), frame.bytes.data(), frame.pages * page_size, level);
   const auto hash = sha256({std::as_bytes(std::span(frame.hashes))});
+  const auto check = ZSTD_isError(length) ? 0 : XXH3_64bits(packed.data(), length);
   std::unique_lock guard(lock_);
   if (ZSTD_isError(length)) problem_ = ENOMEM;  // the only reason there is, as there is room for any result
   if (problem_) return;
   const auto at = at_;
   at_ += length;
-  table_[frame.number] = {.at = at, .bytes = std::uint32_t(length), .pages = frame.pages, .hashes = hash};
+  table_[frame.number] = {
+      .at = at, .bytes = std::uint32_t(length), .pages = frame.pages, .check = check, .hashes = hash};
   hashes_[frame.number] = frame.hashes;
   guard.unlock();
   if (write_at(file_, std::span(packed).first(length), begin_ + at)) return;

@@ -46,43 +46,28 @@ std::uint64_t FrameMemory::used() const {
 ResidentPacks::ResidentPacks(std::vector<Pack> packs) {
   packs_.reserve(packs.size());
   for (auto& pack : packs) {
-    auto frames = std::make_unique<Frame[]>(pack.frames());
+    auto frames = std::make_unique<std::atomic<const std::byte*>[]>(pack.frames());
     packs_.push_back({std::move(pack), std::move(frames)});
   }
 }
 
-const std::byte* ResidentPacks::bring_first(Opened& opened, std::uint32_t frame, std::uint32_t page) {
-  const auto bytes = check(opened, frame, page);
-  if (bytes) return *bytes;
-  std::lock_guard guard(failure_lock_);
-  if (failure_.empty()) failure_ = bytes.message();
-  return nullptr;
-}
-
-Result<void> ResidentPacks::unpack(const Pack& pack, std::uint32_t number, Frame& frame) {
-  const auto hashes = pack.hashes(number);
-  if (!hashes) return hashes.failure();
+const std::byte* ResidentPacks::bring_first(Opened& opened, std::uint32_t frame) {
+  std::lock_guard guard(locks_[frame % locks_.size()]);
+  if (const auto* there = opened.frames[frame].load(std::memory_order_relaxed)) return there;
   auto* room = memory_.take();
-  if (!room) return error("the host has no memory left for what a snapshot holds: end something else");
-  if (auto unpacked = pack.unpack(number, room); !unpacked) {
+  if (!room) return refuse(error("the host has no memory left for what a snapshot holds: end something else"));
+  if (const auto unpacked = opened.pack.unpack(frame, room); !unpacked) {
     memory_.give_back(room);
-    return unpacked;
+    return refuse(unpacked.failure());
   }
-  frame.bytes = room;
-  frame.hashes = std::make_unique<const PageHashes>(*hashes);
-  return {};
+  opened.frames[frame].store(room, std::memory_order_release);
+  return room;
 }
 
-Result<const std::byte*> ResidentPacks::check(Opened& opened, std::uint32_t number, std::uint32_t page) {
-  if (!opened.pack.holds(number * frame_pages + page)) return opened.pack.damaged();
-  auto& frame = opened.frames[number];
-  std::lock_guard guard(locks_[number % locks_.size()]);
-  if (!frame.bytes)
-    if (auto unpacked = unpack(opened.pack, number, frame); !unpacked) return unpacked.failure();
-  const auto* bytes = frame.bytes + page * page_size;
-  if (sha256({{bytes, page_size}}) != (*frame.hashes)[page]) return opened.pack.damaged();
-  frame.checked.fetch_or(1U << page, std::memory_order_release);
-  return bytes;
+const std::byte* ResidentPacks::refuse(const Error& why) {
+  std::lock_guard guard(failure_lock_);
+  if (failure_.empty()) failure_ = why.message;
+  return nullptr;
 }
 
 std::string ResidentPacks::failure() const {

@@ -35,30 +35,25 @@ class ResidentPacks {
  public:
   explicit ResidentPacks(std::vector<Pack> packs);
   /// Page `at` of a pack, which stays where it is; null if it is not what was stored, and failure() says so. A frame is
-  /// unpacked when the first of its pages is wanted, a page compared with its hash when it is.
+  /// unpacked, and checked, when the first of its pages is wanted.
   const std::byte* bring(std::uint32_t pack, std::uint32_t at) {
     const auto frame = at / pack_format::frame_pages, page = at % pack_format::frame_pages;
     auto& opened = packs_[pack];
-    if (frame < opened.pack.frames() && opened.frames[frame].checked.load(std::memory_order_acquire) >> page & 1)
-      return opened.frames[frame].bytes + page * page_size;
-    return bring_first(opened, frame, page);
+    if (frame >= opened.pack.frames() || page >= opened.pack.pages(frame)) return refuse(opened.pack.damaged());
+    if (const auto* bytes = opened.frames[frame].load(std::memory_order_acquire)) return bytes + page * page_size;
+    const auto* bytes = bring_first(opened, frame);
+    return bytes ? bytes + page * page_size : nullptr;
   }
   std::string failure() const;
   std::uint64_t resident_bytes() const { return memory_.used(); }
 
  private:
-  struct Frame {
-    std::byte* bytes = nullptr;  // written under the frame's lock, before the first bit is set
-    std::unique_ptr<const pack_format::PageHashes> hashes;  // from then on too
-    std::atomic<std::uint32_t> checked = 0;                 // a bit for each page that was compared
-  };
   struct Opened {
     Pack pack;
-    std::unique_ptr<Frame[]> frames;
+    std::unique_ptr<std::atomic<const std::byte*>[]> frames;  // null until they are there; written under their locks
   };
-  const std::byte* bring_first(Opened& opened, std::uint32_t frame, std::uint32_t page);
-  Result<void> unpack(const Pack& pack, std::uint32_t number, Frame& frame);
-  Result<const std::byte*> check(Opened& opened, std::uint32_t number, std::uint32_t page);
+  const std::byte* bring_first(Opened& opened, std::uint32_t frame);
+  const std::byte* refuse(const Error& why);
 
   std::vector<Opened> packs_;
   FrameMemory memory_;

@@ -85,7 +85,7 @@ void use(const StoredObject& object) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   Reader in({reinterpret_cast<const std::byte*>(data), size});
   const auto contents = changed_contents(in);
-  auto bytes = SectionBuilder::seal(identity, contents.index, contents.records).bytes;
+  auto bytes = SectionBuilder::seal(identity, 7, contents.index, contents.records).bytes;
   // Now and then with what is under the checksum changed too, and cut off somewhere.
   if (in.get<std::uint8_t>() % 4 == 0) {
     const auto value = in.get<std::uint32_t>();
@@ -96,7 +96,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!file || write(file.get(), bytes.data(), bytes.size()) != ssize_t(bytes.size())) std::abort();
   const auto section = read_section(file.get(), 0, bytes.size(), identity);
   if (!section) return 0;
-  const auto records = read_records(file.get(), section->data_at, section->data_bytes, section->data);
+  const auto records = read_records(file.get(), section->data_at, section->data_bytes, section->check);
   if (!records) return 0;
   for (const auto& entry : section->index)
     if (const auto object = object_at(*records, entry.at)) use(*object);

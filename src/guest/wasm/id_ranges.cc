@@ -6,10 +6,11 @@ namespace doppel::wasm {
 
 std::optional<std::uint32_t> IdRanges::take(std::uint32_t size) {
   const auto fit = by_size_.lower_bound({size, 0});
-  if (fit == by_size_.end()) return std::nullopt;
+  if (fit == by_size_.end())
+    return size <= end_ - next_ ? std::optional(std::exchange(next_, next_ + size)) : std::nullopt;
   const auto [had, first] = *fit;
   remove(by_place_.find(first));
-  insert(first + size, had - size);
+  if (had > size) insert(first + size, had - size);
   return first;
 }
 
@@ -27,11 +28,14 @@ void IdRanges::give(std::uint32_t first, std::uint32_t size) {
       remove(before);
     }
   }
-  insert(first, size);
+  if (first + size == next_) {
+    next_ = first;
+  } else {
+    insert(first, size);
+  }
 }
 
 void IdRanges::insert(std::uint32_t first, std::uint32_t size) {
-  if (size == 0) return;
   by_place_.emplace(first, size);
   by_size_.emplace(size, first);
 }

@@ -12,8 +12,9 @@ namespace doppel::wasm {
 /// whole.
 class IdRanges {
  public:
-  explicit IdRanges(std::uint32_t end) { insert(0, end); }
-  /// The first of `size` numbers in a row, from the smallest run that has as many; nothing where there is none.
+  explicit IdRanges(std::uint32_t end) : end_(end) {}
+  /// The first of `size` numbers in a row, from the smallest run of used ones that has as many, else of such as were
+  /// never used; nothing where there is none.
   std::optional<std::uint32_t> take(std::uint32_t size);
   /// Makes numbers free that were taken.
   void give(std::uint32_t first, std::uint32_t size);
@@ -23,6 +24,7 @@ class IdRanges {
   void insert(std::uint32_t first, std::uint32_t size);
   ByPlace::iterator remove(ByPlace::iterator run);
 
+  std::uint32_t next_ = 0, end_;                               // from `next_` on all are free
   ByPlace by_place_;                                           // first, size
   std::set<std::pair<std::uint32_t, std::uint32_t>> by_size_;  // size, first
 };

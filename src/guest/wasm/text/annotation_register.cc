@@ -11,14 +11,27 @@ AnnotationRegister::AnnotationRegister(const TokenList& list, std::uint32_t begi
     if (annotation.before >= begin && annotation.before <= end) entries_.push_back({&annotation});
 }
 
+std::vector<AnnotationRegister::Entry>::iterator AnnotationRegister::first_before(std::uint32_t position) {
+  return std::ranges::lower_bound(entries_, position, {}, [](const Entry& e) { return e.annotation->before; });
+}
+
 const Annotation* AnnotationRegister::take(std::uint32_t position, std::string_view id) {
-  auto entry = std::ranges::lower_bound(entries_, position, {}, [](const Entry& e) { return e.annotation->before; });
-  for (; entry != entries_.end() && entry->annotation->before == position; ++entry) {
+  for (auto entry = first_before(position); entry != entries_.end() && entry->annotation->before == position; ++entry) {
     if (entry->taken || entry->annotation->id != id) continue;
     entry->taken = true;
     return entry->annotation;
   }
   return nullptr;
+}
+
+std::vector<const Annotation*> AnnotationRegister::take_all(std::uint32_t position, std::string_view id) {
+  std::vector<const Annotation*> found;
+  for (auto entry = first_before(position); entry != entries_.end() && entry->annotation->before == position; ++entry) {
+    if (entry->taken || entry->annotation->id != id) continue;
+    entry->taken = true;
+    found.push_back(entry->annotation);
+  }
+  return found;
 }
 
 const Annotation* AnnotationRegister::left() const {

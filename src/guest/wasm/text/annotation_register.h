@@ -16,6 +16,8 @@ class AnnotationRegister {
 
   /// The first that was not taken yet of those that stand before the token `position`; null if there is none.
   const Annotation* take(std::uint32_t position, std::string_view id);
+  /// All of these.
+  std::vector<const Annotation*> take_all(std::uint32_t position, std::string_view id);
   /// The first that nobody took; null if there is none.
   const Annotation* left() const;
 
@@ -24,6 +26,7 @@ class AnnotationRegister {
     const Annotation* annotation;
     bool taken = false;
   };
+  std::vector<Entry>::iterator first_before(std::uint32_t position);
   std::vector<Entry> entries_;
 };
 

@@ -95,7 +95,7 @@ class IndirectNameMap {
 
 void take_custom_texts(Assembly& assembly) {
   auto& cursor = assembly.cursor;
-  while (const auto* annotation = assembly.annotations.take(cursor.position(), "custom")) {
+  for (const auto* annotation : assembly.annotations.take_all(cursor.position(), "custom")) {
     auto inside = Cursor::over(cursor.list(), *annotation);
     CustomText custom;
     if (const auto error = parse_custom(inside, custom); !error.empty())

@@ -23,6 +23,9 @@ class LabelScope {
     }
     labels_.pop_back();
   }
+  std::uint32_t depth() const { return std::uint32_t(labels_.size()); }
+  /// Of the block that has `inside` others in it; empty if it has none.
+  const std::string& at(std::uint32_t inside) const { return labels_[labels_.size() - 1 - inside]; }
   const std::string& innermost() const { return labels_.back(); }
   /// How many blocks are inside the one with this label.
   std::optional<std::uint32_t> find(std::string_view label) const {
