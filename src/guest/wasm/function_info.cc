@@ -71,6 +71,7 @@ class BranchRecorder {
   void end(Control& control, Operand*) {
     // The function's own end is executed: it returns.
     const auto to = control.kind == ControlKind::function ? decoder_->at() : decoder_->behind();
+    if (to == place_ && control.kind == ControlKind::function) operand_words_ = info_.result_words;
     for (const auto entry : control.block.to_end) land(entry, to);
     if (control.block.to_else != none) land(control.block.to_else, to);
   }

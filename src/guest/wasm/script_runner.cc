@@ -247,7 +247,7 @@ CallOutcome InterpretingRunner::call(Store& store, std::uint32_t function, std::
     if (!copying_) continue;
     auto copy = std::make_unique<Execution>(store);
     if (const auto restored = copy->restore(execution->frames(), execution->stack()); !restored)
-      return {{.kind = Stop::Kind::ended}, {}};
+      return {{.kind = Stop::Kind::waits}, {}};
     execution = std::move(copy);
   }
 }
