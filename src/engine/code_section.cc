@@ -175,12 +175,11 @@ std::optional<StoredSection> read_section(int file, std::uint64_t at, std::uint6
   return out;
 }
 
-std::shared_ptr<const std::vector<std::byte>> read_records(int file, std::uint64_t data_at, std::uint32_t data_bytes,
-                                                           const RecordsCheck& check) {
-  auto data = std::make_shared<std::vector<std::byte>>(data_bytes);
-  if (!read_fully(file, data->data(), data_bytes, data_at) || check_of(check.seed, {*data}) != check.value)
-    return nullptr;
-  return data;
+RecordBytes read_records(RecordMemory& memory, int file, std::uint64_t data_at, std::uint32_t data_bytes,
+                         const RecordsCheck& check) {
+  auto data = memory.take(data_bytes);
+  if (!data || !read_fully(file, data.bytes.get(), data_bytes, data_at)) return {};
+  return check_of(check.seed, {data.span()}) == check.value ? data : RecordBytes();
 }
 
 std::optional<StoredObject> object_at(std::span<const std::byte> records, std::uint32_t at) {

@@ -8,6 +8,7 @@
 
 #include "engine/code_object.h"
 #include "engine/code_segment_format.h"
+#include "engine/record_memory.h"
 
 namespace doppel {
 
@@ -42,7 +43,6 @@ class SectionBuilder {
 
   const std::vector<code_segment::IndexEntry>& index() const { return index_; }
   const std::vector<std::byte>& data() const { return data_; }
-  std::vector<std::byte> take_data() { return std::move(data_); }
   /// `seed` is a number of chance.
   static SealedSection seal(const Sha256& identity, std::uint64_t seed,
                             std::span<const code_segment::IndexEntry> index, std::span<const std::byte> data);
@@ -64,9 +64,9 @@ struct StoredSection {
 /// Reads header and index of the section at `at`; nothing where there is no sound one that ends within `file_bytes`.
 std::optional<StoredSection> read_section(int file, std::uint64_t at, std::uint64_t file_bytes, const Sha256& identity);
 
-/// Reads the records and compares their check; null when they are not those that were written.
-std::shared_ptr<const std::vector<std::byte>> read_records(int file, std::uint64_t data_at, std::uint32_t data_bytes,
-                                                           const RecordsCheck& check);
+/// Reads the records into `memory` and compares their check; empty when they are not those that were written.
+RecordBytes read_records(RecordMemory& memory, int file, std::uint64_t data_at, std::uint32_t data_bytes,
+                         const RecordsCheck& check);
 
 /// An object among a section's records, which must outlive it.
 struct StoredObject {

@@ -72,7 +72,7 @@ void CodeStore::read_file(std::size_t number) {
                          .data_bytes = section->data_bytes,
                          .objects = std::uint32_t(section->index.size()),
                          .check = section->check,
-                         .data = nullptr});
+                         .data = {}});
     for (const auto& entry : section->index) insert(entry, index);
     at = section->end;
   }
@@ -208,17 +208,17 @@ std::span<const std::byte> CodeStore::records_of(std::uint32_t number) {
   if (section.state == Section::State::lost) return {};
   if (section.state == Section::State::filling) return filling_.data();
   if (!section.data)
-    keep(number, read_records(files_[section.file].descriptor(), section.data_at, section.data_bytes, section.check));
+    keep(number, read_records(memory_, files_[section.file].descriptor(), section.data_at, section.data_bytes, section.check));
   if (section.state == Section::State::lost) return {};
   if (section.state == Section::State::written) {
     read_from_ = number + 1;
     auto& file = file_states_[section.file];
     file.touch |= !std::exchange(file.touched, true);
   }
-  return *section.data;
+  return section.data.span();
 }
 
-void CodeStore::keep(std::uint32_t number, std::shared_ptr<const std::vector<std::byte>> data) {
+void CodeStore::keep(std::uint32_t number, RecordBytes data) {
   auto& section = sections_[number];
   if (!data) return reject(number);
   if (section.state != Section::State::written || (section.data && section.data != data)) return;
@@ -229,7 +229,7 @@ void CodeStore::keep(std::uint32_t number, std::shared_ptr<const std::vector<std
     auto& oldest = sections_[resident_.front()];
     resident_.pop_front();
     resident_bytes_ -= oldest.data_bytes;
-    oldest.data = nullptr;
+    oldest.data = {};
   }
 }
 
@@ -253,7 +253,7 @@ void CodeStore::add(const CodeObject& object) {
   if (!entry) return;
   if (filling_section_ == none) {
     filling_section_ = std::uint32_t(sections_.size());
-    sections_.push_back({.check = {}, .data = nullptr, .state = Section::State::filling});
+    sections_.push_back({.check = {}, .data = {}, .state = Section::State::filling});
   }
   if (!insert(*entry, filling_section_)) return;
   filling_.add(object, *entry);
@@ -271,7 +271,9 @@ void CodeStore::seal() {
   section.state = Section::State::sealed;
   section.data_bytes = std::uint32_t(full.data().size());
   section.objects = std::uint32_t(full.index().size());
-  section.data = std::make_shared<const std::vector<std::byte>>(full.take_data());
+  section.data = memory_.take(full.data().size());
+  if (!section.data) return void(section.state = Section::State::lost);
+  std::ranges::copy(full.data(), section.data.bytes.get());
   sealed_.push_back({.section = number, .index = full.index()});
   waiting_bytes_ += section.data_bytes;
   wake_.notify_one();
@@ -299,8 +301,9 @@ void CodeStore::work() {
 /// Takes the records of sections that are in files out of memory; false if there were none.
 bool CodeStore::drop_records() {
   if (resident_.empty()) return false;
-  for (const auto number : resident_) sections_[number].data = nullptr;
+  for (const auto number : resident_) sections_[number].data = {};
   resident_.clear();
+  memory_.rest();
   resident_bytes_ = 0;
   read_from_ = none;
   return true;
@@ -326,7 +329,7 @@ bool CodeStore::do_next(std::unique_lock<std::mutex>& guard) {
   if (number == none) return false;
   const auto section = sections_[number];
   guard.unlock();
-  auto data = read_records(files_[section.file].descriptor(), section.data_at, section.data_bytes, section.check);
+  auto data = read_records(memory_, files_[section.file].descriptor(), section.data_at, section.data_bytes, section.check);
   guard.lock();
   keep(number, std::move(data));
   return true;
@@ -355,14 +358,14 @@ bool CodeStore::runs_out() const {
 void CodeStore::write(const Sealed& sealed, std::unique_lock<std::mutex>& guard) {
   const auto data = sections_[sealed.section].data;
   guard.unlock();
-  const auto made = SectionBuilder::seal(identity_, multiplier_, sealed.index, *data);
+  const auto made = SectionBuilder::seal(identity_, multiplier_, sealed.index, data.span());
   const auto at = own_ ? own_->bytes() : 0;
   const bool written = own_ && append(made.bytes);
   guard.lock();
   auto& section = sections_[sealed.section];
   if (!written) {
     section.state = Section::State::lost;
-    section.data = nullptr;
+    section.data = {};
     writing_ = false;
     own_ = nullptr;
     return;
@@ -373,7 +376,7 @@ void CodeStore::write(const Sealed& sealed, std::unique_lock<std::mutex>& guard)
   section.data_at = at + made.data_at;
   section.check = made.check;
   counters_.stored += section.objects;
-  section.data = nullptr;
+  section.data = {};
   keep(sealed.section, data);
 }
 

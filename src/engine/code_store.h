@@ -58,7 +58,7 @@ class CodeStore {
     std::uint64_t data_at = 0;
     std::uint32_t data_bytes = 0, objects = 0;
     RecordsCheck check;
-    std::shared_ptr<const std::vector<std::byte>> data;  // null while it is only on disk
+    RecordBytes data;  // empty while it is only on disk
     enum class State : std::uint8_t { filling, sealed, written, lost } state = State::written;
   };
   struct Sealed {
@@ -82,7 +82,7 @@ class CodeStore {
                   CodeObject* out);
   bool take(const Entry& entry, const CodeKey& key, SourcePages& pages, CodeObject& out);
   std::span<const std::byte> records_of(std::uint32_t number);
-  void keep(std::uint32_t number, std::shared_ptr<const std::vector<std::byte>> data);
+  void keep(std::uint32_t number, RecordBytes data);
   void reject(std::uint32_t number);
   void seal();
 
@@ -98,6 +98,7 @@ class CodeStore {
   const CodeStoreOptions options_;
   const Sha256 identity_;
   CodeFolder folder_;
+  RecordMemory memory_;
   std::vector<CodeFile> files_;
   CodeFile* own_ = nullptr;     // that this process appends to; the thread's
   std::uint64_t reserved_ = 0;  // bytes that it may grow to; the thread's

@@ -96,11 +96,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!file || write(file.get(), bytes.data(), bytes.size()) != ssize_t(bytes.size())) std::abort();
   const auto section = read_section(file.get(), 0, bytes.size(), identity);
   if (!section) return 0;
-  const auto records = read_records(file.get(), section->data_at, section->data_bytes, section->check);
+  static RecordMemory memory;
+  const auto records = read_records(memory, file.get(), section->data_at, section->data_bytes, section->check);
   if (!records) return 0;
   for (const auto& entry : section->index)
-    if (const auto object = object_at(*records, entry.at)) use(*object);
-  for (std::uint32_t at = 0; at < records->size(); at += 8)
-    if (const auto object = object_at(*records, at)) use(*object);
+    if (const auto object = object_at(records.span(), entry.at)) use(*object);
+  for (std::uint32_t at = 0; at < records.size; at += 8)
+    if (const auto object = object_at(records.span(), at)) use(*object);
   return 0;
 }
