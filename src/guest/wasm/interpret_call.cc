@@ -103,10 +103,12 @@ bool Interpreter::make_room(std::uint64_t begin, const FunctionInfo& callee) {
 
 void Interpreter::grow_stack(std::size_t words) {
   auto& stack = execution_.stack_;
-  const auto top = sp - stack.data(), base = locals ? locals - stack.data() : 0;
+  const auto top = sp - stack.data(), base = locals ? locals - stack.data() : 0,
+             before = operands_ ? operands_ - stack.data() : 0;
   stack.resize(std::clamp<std::size_t>(stack.size() * 2, words, std::max<std::size_t>(words, execution_.most_words_)));
   sp = stack.data() + top;
   locals = stack.data() + base;
+  operands_ = stack.data() + before;
 }
 
 /// Begins an activation whose arguments are on top of the stack.
@@ -189,13 +191,18 @@ bool Interpreter::begin_host(std::uint32_t function) {
   return false;
 }
 
-/// Nothing is taken from the stack before the function has returned, so that it can be called again.
+/// Nothing is taken from the stack before the function has returned, so that it can be called again. The code that
+/// calls has room for the results, but not that of tail calls.
 bool Interpreter::call_host(std::uint32_t function) {
-  const auto parameters = words_of(store.type_of(function).parameters);
+  const DefinedType& type = store.type_of(function);
+  const auto parameters = words_of(type.parameters), results = words_of(type.results);
+  if (const auto end = std::size_t(sp - execution_.stack_.data()) - parameters + results;
+      end > execution_.stack_.size())
+    grow_stack(end);
   save();
   const HostOutcome outcome = call_host_function(function, sp - parameters, instance);
   if (outcome.kind != HostOutcome::Kind::returned) return stop_for(outcome);
-  sp = sp - parameters + words_of(store.type_of(function).results);
+  sp = sp - parameters + results;
   return true;
 }
 
