@@ -78,7 +78,7 @@ bool Interpreter::tail_call(std::uint32_t function) {
   if (store.functions[function].instance == FunctionEntry::host) return call_host(function) && leave();
   const FunctionInfo* const callee = prepare(function);
   if (!callee || !make_room(execution_.frames_.back().locals, *callee)) return false;
-  std::memmove(locals, sp - callee->parameter_words, callee->parameter_words * sizeof(std::uint64_t));
+  std::copy_n(sp - callee->parameter_words, callee->parameter_words, locals);
   sp = locals + callee->parameter_words;
   execution_.frames_.pop_back();
   execution_.entries_.pop_back();
@@ -149,7 +149,7 @@ void Interpreter::save() {
 
 bool Interpreter::leave() {
   const auto function = execution_.frames_.back().function;
-  std::memmove(locals, sp - info->result_words, info->result_words * sizeof(std::uint64_t));
+  std::copy_n(sp - info->result_words, info->result_words, locals);
   sp = locals + info->result_words;
   execution_.frames_.pop_back();
   execution_.entries_.pop_back();

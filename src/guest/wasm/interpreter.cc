@@ -84,7 +84,7 @@ bool Interpreter::is_wide() const {
 void Interpreter::branch() {
   const BranchEntry& to = *entry;
   std::uint64_t* const operands = locals + info->local_words + to.drop_to;
-  std::memmove(operands, sp - to.keep, to.keep * sizeof(std::uint64_t));
+  std::copy_n(sp - to.keep, to.keep, operands);  // downwards
   sp = operands + to.keep;
   pc = bytes + to.pc;
   entry = info->branches.data() + to.next;
