@@ -15,6 +15,8 @@ inline constexpr int exit_usage = 2;  // what the user gave cannot be done; one 
 /// Each adds its verb to the program. When the verb is parsed, `action` is what does it and gives the exit status.
 using Action = std::function<int()>;
 void add_run(CLI::App& program, Action& action);
+void add_run_program(CLI::App& program, Action& action);
+void add_wasm(CLI::App& program, Action& action);
 void add_image(CLI::App& program, Action& action);
 void add_disk(CLI::App& program, Action& action);
 void add_snapshot(CLI::App& program, Action& action);
@@ -31,6 +33,9 @@ void add_pause(CLI::App& program, Action& action);
 void add_resume(CLI::App& program, Action& action);
 void add_rm(CLI::App& program, Action& action);
 void add_version(CLI::App& program, Action& action);
+
+/// What `run` becomes where what it names is a WebAssembly module.
+inline constexpr std::string_view run_program_verb = "run-program";
 
 /// Prints "doppel: SENTENCE" to standard error, or nothing when the sentence is empty; gives exit_usage.
 int complain(const std::string& sentence);

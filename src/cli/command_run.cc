@@ -294,6 +294,7 @@ void add_run(CLI::App& program, Action& action) {
   verb->add_flag("--no-sandbox", o.no_sandbox, "Do not confine this process before the guest runs");
   verb->footer(
       "On a terminal: Ctrl-A X leaves, Ctrl-A H shows help, Ctrl-A Ctrl-A types Ctrl-A.\n"
+      "A WebAssembly program runs as doppel run FILE.wasm [ARGUMENT...]: see doppel run-program --help.\n"
       "The exit status is 0 when the guest powers off, its own code when a test program ends with one, and 2 for what "
       "cannot be done.");
   for (const char* fixed : {"IMAGE", "--kernel", "--initrd", "--append", "--firmware", "--dtb", "--disk", "--memory",

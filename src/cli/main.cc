@@ -8,6 +8,7 @@
 #include "base/suggestion.h"
 #include "cli/command.h"
 #include "machine/console.h"
+#include "process/module_file.h"
 
 namespace doppel {
 
@@ -31,12 +32,21 @@ const CLI::App& innermost(const CLI::App& app) {
   return chosen.empty() ? app : innermost(*chosen.front());
 }
 
-/// `snapshot MACHINE NAME` is `snapshot save MACHINE NAME`. The last word first, as the parser takes them.
+/// Whether `run` is of a WebAssembly program: the first word that can be what is run names a module.
+bool runs_program(const std::vector<std::string>& words) {
+  if (words.empty() || words[0] != "run") return false;
+  return std::any_of(words.begin() + 1, words.end(),
+                     [](const auto& word) { return !word.starts_with('-') && !word.empty() && names_module(word); });
+}
+
+/// `run FILE.wasm` is `run-program FILE.wasm`, and `snapshot MACHINE NAME` is `snapshot save MACHINE NAME`. The last
+/// word first, as the parser takes them.
 std::vector<std::string> words_to_parse(const CLI::App& program, int argc, char** argv) {
   std::vector<std::string> words(argv + 1, argv + argc);
   if (words.size() >= 3 && words[0] == "snapshot" && !words[1].starts_with('-') && !words[2].starts_with('-') &&
       std::ranges::count(known_words(*program.get_subcommand("snapshot")), words[1]) == 0)
     words.insert(words.begin() + 1, "save");
+  if (runs_program(words)) words[0] = run_program_verb;
   std::ranges::reverse(words);
   return words;
 }
@@ -73,10 +83,10 @@ int main(int argc, char** argv) {
   program.require_subcommand(1);
   program.get_formatter()->column_width(34);
   doppel::Action action;
-  for (const auto add : {doppel::add_run, doppel::add_ls, doppel::add_attach, doppel::add_logs, doppel::add_stats,
-                         doppel::add_stop, doppel::add_kill, doppel::add_balloon, doppel::add_pause, doppel::add_resume,
-                         doppel::add_rm, doppel::add_snapshot, doppel::add_fork, doppel::add_fleet, doppel::add_image,
-                         doppel::add_disk, doppel::add_version})
+  for (const auto add : {doppel::add_run, doppel::add_run_program, doppel::add_ls, doppel::add_attach, doppel::add_logs,
+                         doppel::add_stats, doppel::add_stop, doppel::add_kill, doppel::add_balloon, doppel::add_pause,
+                         doppel::add_resume, doppel::add_rm, doppel::add_snapshot, doppel::add_fork, doppel::add_fleet,
+                         doppel::add_image, doppel::add_disk, doppel::add_wasm, doppel::add_version})
     add(program, action);
   program.footer("Start with: doppel run        (boots Debian 13 to a shell; Ctrl-A X leaves)");
   try {

@@ -200,19 +200,16 @@ void FunctionDecoder<Consumer>::described_memory(Opcode opcode) {
 /// Whole stretches of memories and tables, and their sizes.
 template <class Consumer>
 void FunctionDecoder<Consumer>::bulk_memory(Opcode opcode) {
-  std::uint32_t first = 0, second = 0;
-  if (opcode == Opcode::data_drop || opcode == Opcode::memory_init) {
-    // The count is there before the segments are, so that a body can be checked on its own.
-    first = reader_.u32();
-    if (!reader_.failed() && !module_.data_count) return reader_.fail("data count section required");
-  } else if (opcode == Opcode::elem_drop) {
-    first = read_index(module_.elements.size(), "elem segment");
-  }
-  if (opcode != Opcode::data_drop && opcode != Opcode::elem_drop)
-    second = read_index(module_.memories.size(), "memory");
+  const bool drops = opcode == Opcode::data_drop || opcode == Opcode::elem_drop;
+  const bool names_data = opcode == Opcode::data_drop || opcode == Opcode::memory_init;
+  const auto first = drops || names_data ? reader_.u32() : 0;
+  const auto second = drops ? 0 : read_index(module_.memories.size(), "memory");
   if (reader_.failed()) return;
-  if ((opcode == Opcode::data_drop || opcode == Opcode::memory_init) && first >= *module_.data_count)
-    return fail(fmt::format("unknown data segment {}", first));
+  // The count is there before the segments are, so that a body can be checked on its own.
+  if (names_data && !module_.data_count) return reader_.fail("data count section required");
+  if (names_data && first >= *module_.data_count) return fail(fmt::format("unknown data segment {}", first));
+  if (opcode == Opcode::elem_drop && first >= module_.elements.size())
+    return fail(fmt::format("unknown elem segment {}", first));
   const auto& shape = detail::shapes[std::size_t(opcode)];
   const auto address = shape.memory ? address_of_memory(second) : i32;
   std::array<Value, 3> values{};
@@ -230,9 +227,9 @@ void FunctionDecoder<Consumer>::table_instruction(Opcode opcode) {
   if (opcode == Opcode::table_init) first = reader_.u32();
   const auto table = read_index(module_.tables.size(), "table");
   if (opcode == Opcode::table_copy) first = read_index(module_.tables.size(), "table");  // where it is copied from
-  if (reader_.failed()) return;
   if (opcode == Opcode::table_init && first >= module_.elements.size())
-    return fail(fmt::format("unknown elem segment {}", first));
+    fail(fmt::format("unknown elem segment {}", first));
+  if (reader_.failed()) return;
   const auto element = module_.tables[table].type.element;
   const auto address = address_of_table(table);
   std::array<ValueType, 3> types;

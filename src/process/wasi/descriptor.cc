@@ -74,7 +74,8 @@ Errno check_rights(const Descriptor& descriptor, Rights needed) {
     return foreign & (rights::sock_accept | rights::sock_shutdown) ? Errno::notsock : Errno::isdir;
   if (foreign & path_rights) return Errno::notdir;
   if (foreign & (rights::sock_accept | rights::sock_shutdown)) return Errno::notsock;
-  return descriptor.may_wait() ? Errno::spipe : Errno::notcapable;
+  constexpr Rights placed = rights::fd_seek | rights::fd_tell | rights::fd_advise | rights::fd_allocate;
+  return foreign & placed ? Errno::spipe : Errno::inval;
 }
 
 }  // namespace doppel::wasi

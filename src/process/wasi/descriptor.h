@@ -52,7 +52,7 @@ Rights applicable_rights(FileType type, int host);
 inline constexpr Rights inherited_rights = rights::all;
 
 /// Errno::success where the descriptor has all the rights; else notcapable, or what POSIX says where no descriptor of
-/// its type could have them: isdir, notdir, spipe, notsock.
+/// its type could have them: isdir, notdir, spipe, notsock, inval.
 Errno check_rights(const Descriptor& descriptor, Rights needed);
 
 }  // namespace doppel::wasi

@@ -9,7 +9,7 @@ namespace {
 /// A duplicate of the caller's, with the rights that its mode leaves.
 Result<Descriptor> inherited(int host, DescriptorRecord::Kind kind, std::uint32_t source) {
   Descriptor out;
-  out.host = FileDescriptor(fcntl(host, F_DUPFD_CLOEXEC, 0));
+  out.host = FileDescriptor(fcntl(host, F_DUPFD_CLOEXEC, 3));
   const int flags = out.host ? fcntl(host, F_GETFL) : -1;
   if (flags < 0) return error("Descriptor {} cannot be given to the program: {}", host, std::strerror(errno));
   out.kind = kind;

@@ -95,6 +95,9 @@ Result<Descriptor> reopened(Context& context, const DescriptorRecord& record) {
   static_cast<DescriptorRecord&>(out) = record;
   out.host = std::move(file.descriptor);
   out.read_only = grant.read_only;
+  out.flags &= fdflags::all;
+  out.base &= applicable_rights(record.type, out.host.get());
+  out.inheriting &= out.is_folder() ? inherited_rights : 0;
   struct stat status{};
   if (fstat(out.host.get(), &status) != 0 || status.st_ino != record.inode || file_type_of(status) != record.type)
     return error("The program has {} open, but another file has its name now", name_of(grant, record));
@@ -112,9 +115,15 @@ Result<Descriptor> inherited(Context& context, const DescriptorRecord& record) {
     Descriptor out;
     static_cast<DescriptorRecord&>(out) = record;
     out.type = candidate.type;
-    out.base &= applicable_rights(candidate.type, candidate.host.get());
+    // A record can be forged: no more than what the program is given.
+    out.flags &= fdflags::all;
+    out.base &= candidate.base;
+    out.inheriting &= candidate.inheriting;
+    out.writable = candidate.writable;
+    out.readable = candidate.readable;
     out.read_only = candidate.read_only;
-    out.host = FileDescriptor(fcntl(candidate.host.get(), F_DUPFD_CLOEXEC, 0));
+    out.path = candidate.path;
+    out.host = FileDescriptor(fcntl(candidate.host.get(), F_DUPFD_CLOEXEC, 3));
     if (out.host) return out;
   }
   return error("The program has descriptor {}, which it was started with, and is not given it now", record.number);

@@ -107,13 +107,14 @@ std::string Cursor::identifier() {
   return expect(TokenKind::identifier) ? identifier_at(token) : std::string();
 }
 
-void Cursor::skip_group() {
+bool Cursor::skip_group() {
   std::uint32_t depth = 1;
   while (depth > 0 && !at_end()) {
     const auto kind = take().kind;
     if (kind == TokenKind::open) depth++;
     if (kind == TokenKind::close) depth--;
   }
+  return depth == 0;
 }
 
 void Cursor::unexpected() {

@@ -56,8 +56,8 @@ class Cursor {
   /// The same of any token that is one.
   std::string identifier_at(const Token& token) const;
 
-  /// Takes what is left up to the parenthesis that closes where this is, and this.
-  void skip_group();
+  /// Takes what is left up to the parenthesis that closes where this is, and this; false if there is none.
+  bool skip_group();
 
   void unexpected();
   void fail(std::string message) { fail_at(peek(), std::move(message)); }

@@ -8,9 +8,10 @@ namespace doppel::wasm::text {
 
 namespace {
 
+/// Null also if there are several.
 const CustomSection* find_custom(const Module& module, std::string_view name) {
-  const auto found = std::ranges::find(module.custom, name, &CustomSection::name);
-  return found == module.custom.end() ? nullptr : &*found;
+  if (std::ranges::count(module.custom, name, &CustomSection::name) != 1) return nullptr;
+  return &*std::ranges::find(module.custom, name, &CustomSection::name);
 }
 
 NameMap read_name_map(ByteReader& in) {
@@ -60,6 +61,7 @@ NameSection read_name_section(const Module& module) {
   NameSection section;
   const auto* custom = find_custom(module, "name");
   if (custom == nullptr) return section;
+  section.present = true;
   ByteReader in(module.bytes->data(), custom->bytes.begin, custom->bytes.end);
   while (!in.at_end()) {
     const auto id = in.byte();

@@ -31,6 +31,7 @@ enum class NameKind : std::uint8_t {
 
 /// Names by what they are names of. What is malformed is left out, as such sections change nothing.
 struct NameSection {
+  bool present = false;  ///< there is one, and only one
   std::string module;
   std::array<NameMap, std::size_t(NameKind::count)> names;
   /// Locals, labels and fields, by function or type.
@@ -42,7 +43,7 @@ NameSection read_name_section(const Module& module);
 
 /// By function, by offset from the begin of its locals: whether the branch is likely.
 using BranchHints = std::map<std::uint32_t, std::map<std::uint32_t, std::uint8_t>>;
-/// Empty if it is malformed or not there.
+/// Empty if it is malformed or not there, or there several times.
 BranchHints read_branch_hints(const Module& module);
 
 }  // namespace doppel::wasm::text

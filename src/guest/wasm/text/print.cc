@@ -82,7 +82,7 @@ class ModulePrinter {
   std::uint32_t elements_ = 0, data_ = 0, own_functions_ = 0;
   std::vector<std::uint32_t> function_types_;
   std::uint8_t section_before_ = custom_id;
-  bool named_ = false;
+  bool behind_names_ = false;  ///< with no section in between but custom ones
 };
 
 void ModulePrinter::run() {
@@ -147,6 +147,7 @@ void ModulePrinter::section(std::uint8_t id, std::uint32_t end) {
       in_.fail("malformed section id");
   }
   section_before_ = id;
+  behind_names_ = false;
 }
 
 /// Custom sections go where they are, but for those that are made of names and hints.
@@ -154,13 +155,15 @@ void ModulePrinter::custom(std::uint32_t end) {
   const auto name = in_.name();
   const auto begin = in_.offset();
   if (in_.failed() || end < begin || in_.skip(end - begin) == nullptr) return;
-  const bool is_names = name == "name" && !std::exchange(named_, named_ || name == "name");
+  const bool is_names = printed_.names.present && name == "name";
+  behind_names_ |= is_names;
   if (is_names || (hinted_ && name == "metadata.code.branch_hint")) return;
   const auto& bytes = *printed_.module.bytes;
   const std::string_view content(reinterpret_cast<const char*>(bytes.data()) + begin, end - begin);
-  const auto place = section_before_ == custom_id ? std::string("before first")
-                                                  : fmt::format("after {}", section_words[section_before_]);
-  put("  (@custom {} ({}) {})\n", quoted(name), place, quoted(content));
+  const auto place = behind_names_                  ? std::string("after last")  // names come before these
+                     : section_before_ == custom_id ? std::string("before first")
+                                                    : fmt::format("after {}", section_words[section_before_]);
+  put("  (@custom {} ({}) {})\n", quoted_string(name), place, quoted_string(content));
 }
 
 void ModulePrinter::head(std::string_view word, NameKind kind, std::uint32_t index) {
@@ -198,7 +201,7 @@ std::string ModulePrinter::type_use(std::uint32_t type, const Identifiers* names
 }
 
 void ModulePrinter::import() {
-  const auto module = quoted(in_.name()), name = quoted(in_.name());
+  const auto module = quoted_string(in_.name()), name = quoted_string(in_.name());
   const auto kind = in_.byte();
   if (kind >= std::size(extern_words)) return in_.fail("malformed import kind");
   put("  (import {} {}", module, name);
@@ -252,7 +255,7 @@ void ModulePrinter::tag() {
 }
 
 void ModulePrinter::export_() {
-  const auto name = quoted(in_.name());
+  const auto name = quoted_string(in_.name());
   const auto kind = in_.byte();
   const auto index = in_.u32();
   if (kind >= std::size(extern_words)) return in_.fail("malformed export kind");
@@ -299,7 +302,7 @@ void ModulePrinter::data() {
   if (!(flags & not_active)) offset();
   const auto size = in_.u32();
   const auto* bytes = in_.skip(size);
-  if (bytes != nullptr) put(" {}", quoted({reinterpret_cast<const char*>(bytes), size}));
+  if (bytes != nullptr) put(" {}", quoted_string({reinterpret_cast<const char*>(bytes), size}));
   put(")\n");
 }
 

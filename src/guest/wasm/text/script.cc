@@ -96,7 +96,7 @@ void ScriptParser::bare_module() {
   const auto begin = cursor_.position();
   while (at_field()) {
     cursor_.take();
-    cursor_.skip_group();
+    if (!cursor_.skip_group()) return cursor_.unexpected();
   }
   command.module.emplace();
   command.module->module = assemble_tokens(list_, begin, cursor_.position(), ModulePlace::script);
@@ -189,7 +189,7 @@ void ScriptParser::quoted_module(ScriptModule& module) {
 }
 
 void ScriptParser::text_module(ScriptModule& module, std::uint32_t begin) {
-  cursor_.skip_group();
+  if (!cursor_.skip_group()) return cursor_.unexpected();
   module.module = assemble_tokens(list_, begin, cursor_.position(), ModulePlace::script);
 }
 

@@ -26,7 +26,7 @@ std::string spell_float(Bits bits) {
 
 }  // namespace
 
-std::string quoted(std::string_view bytes) {
+std::string quoted_string(std::string_view bytes) {
   std::string text = "\"";
   for (const char c : bytes) {
     if (c >= ' ' && c < 0x7f && c != '"' && c != '\\')
@@ -39,7 +39,7 @@ std::string quoted(std::string_view bytes) {
 
 std::string dollar_name(std::string_view name) {
   const bool plain = std::ranges::all_of(name, is_identifier_character);
-  return plain ? "$" + std::string(name) : "$" + quoted(name);
+  return plain ? "$" + std::string(name) : "$" + quoted_string(name);
 }
 
 std::string spell_f32(std::uint32_t bits) { return spell_float<float, std::uint32_t, 23>(bits); }
@@ -51,7 +51,7 @@ Identifiers::Identifiers(const NameMap& names) {
     if (!name.empty() && seen.insert(name).second)
       identifiers_[index] = dollar_name(name);
     else
-      annotations_[index] = fmt::format("(@name {})", quoted(name));
+      annotations_[index] = fmt::format("(@name {})", quoted_string(name));
   }
 }
 

@@ -10,7 +10,7 @@
 namespace doppel::wasm::text {
 
 /// In quotes, with escapes where a byte is no printable character of ASCII.
-std::string quoted(std::string_view bytes);
+std::string quoted_string(std::string_view bytes);
 
 /// `$name` or `$"name"`; the name is not empty and UTF-8.
 std::string dollar_name(std::string_view name);

@@ -1,4 +1,5 @@
 // What is open, as records, and opened again.
+#include <fcntl.h>
 #include <sys/socket.h>
 
 #include "unit/process/wasi/wasi_rig.h"
@@ -104,6 +105,24 @@ TEST_F(Saved, RecordsOfAnyKindNeverLeadOut) {
   hostile = state;
   for (auto& record : hostile.descriptors) record.kind = DescriptorRecord::Kind::stdio;
   EXPECT_NE(restore(hostile).find("is not given it now"), std::string::npos);
+}
+
+TEST_F(Saved, AForgedRecordGivesNoRights) {
+  const FileDescriptor folder(::open(folders_.outside().c_str(), O_RDONLY | O_DIRECTORY));
+  auto configuration = Rig::configuration(folders_);
+  configuration.stdio[0] = folder.get();
+  rig_ = std::make_unique<Rig>(configuration);
+  auto state = save();
+  for (auto& record : state.descriptors) {
+    record.base = record.inheriting = ~0ULL;
+    record.flags = 0xffff;
+    if (record.kind == DescriptorRecord::Kind::stdio) record.number = 0xffffffff;
+  }
+  ASSERT_TRUE(rig_->wasi().restore(state));
+  std::uint32_t fd = 0;
+  EXPECT_EQ(rig_->open("secret", fd, 0, rights::fd_read, 0, 0, 0xffffffff), Errno::notcapable);
+  EXPECT_EQ(rig_->call("fd_readdir", 0xffffffff, 0, 100, 0, Rig::counter), Errno::notcapable);
+  EXPECT_EQ(rig_->open("folder/file", fd), Errno::success);
 }
 
 TEST_F(Saved, WhatItWasStartedWithItIsGivenAgain) {

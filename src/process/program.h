@@ -1,0 +1,68 @@
+#pragma once
+// The process machine: one WebAssembly program, created when it starts and gone when it ends.
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "guest/wasm/execution.h"
+#include "process/wasi/wasi.h"
+
+namespace doppel {
+
+struct ProgramConfiguration {
+  std::string file;  ///< a module, see load_module()
+  wasi::WasiConfiguration wasi;
+  std::string invoke;  ///< a function to call in the place of _start, with the arguments behind the program's name
+  std::optional<std::uint64_t> fuel;  ///< instructions that it may execute
+  std::optional<std::chrono::nanoseconds> timeout;
+  std::uint64_t memory_bytes = 1ULL << 48;  ///< of all its memories together
+  std::uint64_t stack_bytes = 1 << 20;      ///< of locals and operands of all activations
+  bool instruction_clock =
+      false;  ///< time is a count of instructions, and entropy a function of nothing: runs are repeatable
+};
+
+/// How a program ended.
+struct ProgramEnd {
+  int status = 0;                    ///< for the shell
+  std::string complaint;             ///< why it was stopped, with where it was; empty for one that ended
+  std::vector<std::string> results;  ///< of an invoked function, as text
+};
+
+class Program {
+ public:
+  static constexpr int trap_status = 134;     ///< as of a process that aborts
+  static constexpr int timeout_status = 124;  ///< as of timeout(1)
+
+  /// Error: the file is no module, wants what is not there, or its first memory is too large.
+  static Result<std::unique_ptr<Program>> create(ProgramConfiguration configuration);
+  ~Program();
+  /// To the program's end.
+  Result<ProgramEnd> run();
+
+ private:
+  class Clock;
+  explicit Program(ProgramConfiguration configuration);
+  Result<void> link();
+  Result<void> choose_function();
+  Result<std::vector<wasm::Cell>> invoke_arguments() const;
+  wasm::Stop execute(std::uint32_t function, std::span<const wasm::Cell> arguments);
+  ProgramEnd end_of(const wasm::Stop& stop) const;
+  std::string place_of_trap() const;
+
+  ProgramConfiguration configuration_;
+  std::shared_ptr<const wasm::Module> module_;
+  std::unique_ptr<wasm::Store> store_;
+  std::unique_ptr<wasm::Execution> execution_;
+  wasm::Instance* instance_ = nullptr;
+  std::shared_ptr<Clock> clock_;
+  std::optional<wasi::Wasi> wasi_;
+  std::optional<std::uint32_t> start_, entry_;  // functions of the store
+  std::chrono::steady_clock::time_point deadline_{};
+  bool timed_out_ = false;
+};
+
+}  // namespace doppel

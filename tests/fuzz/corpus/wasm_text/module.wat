@@ -1,0 +1,10 @@
+(module $m (@name "M") (type $t (sub final (func (param $x i32) (result f64)))) (rec (type $s (struct (field $f (mut i8)))))
+  (import "a" "b" (table $u 1 2 funcref)) (memory $k (export "m") i64 1 2 (pagesize 1)) (memory (data "abc"))
+  (global $g (mut (ref null $t)) (ref.null $t)) (@custom "c" (before code) "x")
+  (elem $e (table $u) (offset (i32.const 1)) funcref (item ref.func $f)) (elem declare func $f) (data $d (i64.const 0) "\00\u{41}")
+  (func $f (type $t) (param $x i32) (result f64) (local $y v128)
+    (@metadata.code.branch_hint "\01") (if $l (result f64) (local.get $x) (then (br $l (f64.const nan:0x1)))
+      (else (drop (i32.load8_u offset=4 align=1 (i64.const 1))) (f64.const 0x1.8p3) (br_table 0 $l (i32.const 0)))))
+  (func (export "g") (local i32) block $b loop (result i32) (call_indirect $u (type $t) (i32.const 1) (i32.const 0)) br 2 end drop end
+    (v128.store8_lane 1 3 (i32.const 0) (v128.const i16x8 1 2 3 4 5 6 7 8)) (memory.init $k $d (i64.const 0) (i32.const 0) (i32.const 1))
+    (drop (select (result funcref) (ref.null func) (ref.func $f) (i32.const 1)))))

@@ -1,0 +1,5 @@
+(module $a (func (export "f") (param f32) (result f32) local.get 0))
+(assert_return (invoke $a "f" (f32.const 1.5)) (f32.const nan:canonical))
+(assert_return (invoke "f") (either (i32.const 1) (ref.func)) (v128.const f32x4 1 nan:arithmetic 0 -inf) (ref.null func) (ref.extern 1))
+(assert_malformed (module quote "(func" "(nop)") "unexpected token") (register "x" $a) (module instance $i $a)
+(assert_trap (module binary "\00asm") "t") (assert_exhaustion (get "g") "e")
