@@ -1,19 +1,15 @@
 #include "process/backtrace.h"
 
 #include <algorithm>
-#include <vector>
 
 #include "guest/wasm/module_names.h"
 
 namespace doppel {
 namespace {
 
-constexpr std::size_t lines_at_each_end = 25;
+constexpr std::size_t most_runs_at_an_end = 25;
 
-struct Line {
-  std::string place;
-  std::size_t count = 0;
-};
+using Frames = std::span<const wasm::Frame>;
 
 std::string place_of(const wasm::ModuleNames& names, const wasm::Store& store, const wasm::Frame& frame) {
   const auto& entry = store.functions[frame.function];
@@ -26,7 +22,21 @@ std::string place_of(const wasm::ModuleNames& names, const wasm::Store& store, c
                      frame.pc);
 }
 
-bool alike(const wasm::Frame& a, const wasm::Frame& b) { return a.function == b.function && a.pc == b.pc; }
+/// How many of the frames at the front are activations of one function that went on at one place.
+std::size_t run_at_front(Frames frames) {
+  std::size_t count = 1;
+  while (count < frames.size() && frames[count].function == frames[0].function && frames[count].pc == frames[0].pc)
+    count++;
+  return count;
+}
+
+std::size_t run_at_back(Frames frames) {
+  std::size_t count = 1;
+  const auto& last = frames.back();
+  const auto alike = [&](const wasm::Frame& frame) { return frame.function == last.function && frame.pc == last.pc; };
+  while (count < frames.size() && alike(frames[frames.size() - 1 - count])) count++;
+  return count;
+}
 
 }  // namespace
 
@@ -37,26 +47,24 @@ std::string one_line(std::string_view name) {
   return name.size() > longest ? out + "..." : out;
 }
 
-std::string backtrace(const wasm::Module& module, const wasm::Store& store, std::span<const wasm::Frame> frames) {
+std::string backtrace(const wasm::Module& module, const wasm::Store& store, Frames frames) {
   // The names live as long as this call, and so does the module.
   const wasm::ModuleNames names(std::shared_ptr<const wasm::Module>(std::shared_ptr<const wasm::Module>(), &module));
-  std::vector<Line> lines;
-  for (std::size_t n = frames.size(); n > 0; n--) {
-    if (n == frames.size() || !alike(frames[n], frames[n - 1]))
-      lines.push_back({place_of(names, store, frames[n - 1])});
-    lines.back().count++;
+  const auto line = [&](const wasm::Frame& frame, std::size_t count) {
+    return fmt::format("\n  at {}{}", place_of(names, store, frame), count > 1 ? fmt::format(", {} times", count) : "");
+  };
+  std::string inner, outer;
+  for (std::size_t runs = 0; runs < most_runs_at_an_end && !frames.empty(); runs++) {
+    const auto count = run_at_back(frames);
+    inner += line(frames.back(), count);
+    frames = frames.first(frames.size() - count);
   }
-  std::string out;
-  for (std::size_t n = 0; n < lines.size(); n++) {
-    if (n == lines_at_each_end && lines.size() > 2 * lines_at_each_end + 1) {
-      const auto hidden = lines.size() - 2 * lines_at_each_end;
-      out += fmt::format("\n  and {} more, then", hidden);
-      n += hidden;
-    }
-    const auto& [place, count] = lines[n];
-    out += fmt::format("\n  at {}{}", place, count > 1 ? fmt::format(", {} times", count) : "");
+  for (std::size_t runs = 0; runs < most_runs_at_an_end && !frames.empty(); runs++) {
+    const auto count = run_at_front(frames);
+    outer = line(frames[0], count) + outer;
+    frames = frames.subspan(count);
   }
-  return out;
+  return inner + (frames.empty() ? "" : fmt::format("\n  and {} more", frames.size())) + outer;
 }
 
 }  // namespace doppel
