@@ -18,8 +18,7 @@ struct ProgramOptions {
   std::vector<std::string> folders, variables, environment_names;
   std::vector<int> listeners;
   std::string invoke, memory, stack = "1M", clock = "host";
-  std::optional<std::uint64_t> fuel;
-  double timeout = 0;
+  std::optional<std::string> fuel, timeout;
 };
 
 /// HOST[:GUEST][,ro]
@@ -43,9 +42,57 @@ Result<std::optional<std::string>> parse_variable(const std::string& text) {
   return value ? std::optional(text + "=" + value) : std::nullopt;
 }
 
+Result<std::uint64_t> parse_fuel(const std::string& text) {
+  std::uint64_t count = 0;
+  const auto* end = text.data() + text.size();
+  const auto [stopped, problem] = std::from_chars(text.data(), end, count);
+  if (problem != std::errc() || stopped != end) return error("--fuel is '{}': give a number of instructions", text);
+  return count;
+}
+
+Result<std::chrono::nanoseconds> parse_timeout(const std::string& text) {
+  constexpr double most = 1e9;  // 31 years
+  double seconds = 0;
+  const auto* end = text.data() + text.size();
+  const auto [stopped, problem] = std::from_chars(text.data(), end, seconds);
+  // Written so that nan is refused.
+  if (problem != std::errc() || stopped != end || !(seconds > 0 && seconds <= most))
+    return error("--timeout is '{}': give a number of seconds, more than 0 and not more than 1e9", text);
+  return std::chrono::nanoseconds(std::int64_t(seconds * 1e9));
+}
+
+Result<std::uint64_t> parse_stack(const std::string& text) {
+  const auto bytes = parse_byte_size(text);
+  if (bytes && (*bytes < (1 << 12) || *bytes > (1 << 30)))
+    return error("--stack-limit is {}, and must be 4K to 1G", text);
+  return bytes;
+}
+
+Result<void> take_limits(const ProgramOptions& o, ProgramConfiguration& c) {
+  if (o.fuel) {
+    const auto fuel = parse_fuel(*o.fuel);
+    if (!fuel) return fuel.failure();
+    c.fuel = *fuel;
+  }
+  if (o.timeout) {
+    const auto timeout = parse_timeout(*o.timeout);
+    if (!timeout) return timeout.failure();
+    c.timeout = *timeout;
+  }
+  if (!o.memory.empty()) {
+    const auto bytes = parse_byte_size(o.memory);
+    if (!bytes) return bytes.failure();
+    c.memory_bytes = *bytes;
+  }
+  const auto stack = parse_stack(o.stack);
+  if (!stack) return stack.failure();
+  c.stack_bytes = *stack;
+  return {};
+}
+
 Result<ProgramConfiguration> configuration_of(const ProgramOptions& o, const std::vector<std::string>& words) {
   ProgramConfiguration c;
-  c.file = words[0], c.wasi.arguments = words, c.invoke = o.invoke, c.fuel = o.fuel;
+  c.file = words[0], c.wasi.arguments = words, c.invoke = o.invoke;
   for (const auto& text : o.folders) {
     auto grant = parse_grant(text);
     if (!grant) return grant.failure();
@@ -57,16 +104,7 @@ Result<ProgramConfiguration> configuration_of(const ProgramOptions& o, const std
     if (*variable) c.wasi.environment.push_back(**variable);
   }
   c.wasi.listeners = o.listeners;
-  if (!o.memory.empty()) {
-    const auto bytes = parse_byte_size(o.memory);
-    if (!bytes) return bytes.failure();
-    c.memory_bytes = *bytes;
-  }
-  const auto stack = parse_byte_size(o.stack);
-  if (!stack) return stack.failure();
-  if (*stack < (1 << 12) || *stack > (1 << 30)) return error("--stack-limit is {}, and must be 4K to 1G", o.stack);
-  c.stack_bytes = *stack;
-  if (o.timeout > 0) c.timeout = std::chrono::nanoseconds(std::int64_t(o.timeout * 1e9));
+  if (auto taken = take_limits(o, c); !taken) return taken.failure();
   c.instruction_clock = o.clock == "instructions";
   return c;
 }
@@ -96,26 +134,27 @@ void add_run_program(CLI::App& program, Action& action) {
                    "A folder that the program may use: HOST[:GUEST][,ro]; may be given several times")
       ->type_name("FOLDER")
       ->expected(1)
+      ->allow_extra_args(false)
       ->take_all();
   verb->add_option("--env", o.variables,
                    "A variable of its environment: NAME=VALUE, or NAME as it is here; may be given several times")
       ->type_name("VARIABLE")
       ->expected(1)
+      ->allow_extra_args(false)
       ->take_all();
   verb->add_option(
           "--listen", o.listeners,
           "A listening socket that doppel was started with, by its descriptor's number; may be given several times")
       ->type_name("N")
       ->expected(1)
+      ->allow_extra_args(false)
       ->take_all();
   verb->add_option(
           "--invoke", o.invoke,
           "Call this exported function, with the words behind the file as its arguments, and print what it gives")
       ->type_name("NAME");
   verb->add_option("--fuel", o.fuel, "Stop the program when it has executed so many instructions")->type_name("N");
-  verb->add_option("--timeout", o.timeout, "Stop it after so many seconds")
-      ->type_name("SECONDS")
-      ->check(CLI::PositiveNumber);
+  verb->add_option("--timeout", o.timeout, "Stop it after so many seconds")->type_name("SECONDS");
   verb->add_option("--memory-limit", o.memory, "How much memory it may have, for instance 512M")->type_name("SIZE");
   verb->add_option("--stack-limit", o.stack, "How much its calls may take, 4K to 1G")
       ->type_name("SIZE")
@@ -130,6 +169,8 @@ void add_run_program(CLI::App& program, Action& action) {
       "done.");
   verb->callback([options, verb, &action] {
     const auto words = verb->remaining();
+    // To the parser an option that is not known begins the program's words.
+    if (!words.empty() && words.front().starts_with('-')) throw CLI::ExtrasError({words.front()});
     action = [options, words] { return run_program(*options, words); };
   });
 }

@@ -32,11 +32,11 @@ const CLI::App& innermost(const CLI::App& app) {
   return chosen.empty() ? app : innermost(*chosen.front());
 }
 
-/// Whether `run` is of a WebAssembly program: the first word that can be what is run names a module.
-bool runs_program(const std::vector<std::string>& words) {
-  if (words.empty() || words[0] != "run") return false;
-  return std::any_of(words.begin() + 1, words.end(),
-                     [](const auto& word) { return !word.starts_with('-') && !word.empty() && names_module(word); });
+/// Where `run` names a WebAssembly program: the first word that can be what is run and names a module.
+std::vector<std::string>::iterator program_word(std::vector<std::string>& words) {
+  if (words.empty() || words[0] != "run") return words.end();
+  return std::find_if(words.begin() + 1, words.end(),
+                      [](const auto& word) { return !word.starts_with('-') && !word.empty() && names_module(word); });
 }
 
 /// `run FILE.wasm` is `run-program FILE.wasm`, and `snapshot MACHINE NAME` is `snapshot save MACHINE NAME`. The last
@@ -46,7 +46,10 @@ std::vector<std::string> words_to_parse(const CLI::App& program, int argc, char*
   if (words.size() >= 3 && words[0] == "snapshot" && !words[1].starts_with('-') && !words[2].starts_with('-') &&
       std::ranges::count(known_words(*program.get_subcommand("snapshot")), words[1]) == 0)
     words.insert(words.begin() + 1, "save");
-  if (runs_program(words)) words[0] = run_program_verb;
+  if (const auto module = program_word(words); module != words.end()) {
+    words[0] = run_program_verb;
+    if (*(module - 1) == "--") words.erase(module - 1);  // what follows is the program's own without it
+  }
   std::ranges::reverse(words);
   return words;
 }

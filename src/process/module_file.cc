@@ -22,12 +22,14 @@ Result<std::vector<std::uint8_t>> read_file(const std::string& path) {
   struct stat status;
   if (!file || ::fstat(file.get(), &status) != 0) return error("cannot open {}: {}", path, std::strerror(errno));
   if (S_ISDIR(status.st_mode)) return error("{} is a folder: name a WebAssembly module", path);
+  const auto too_large = [&] { return error("{} is larger than a module may be (1 GiB)", path); };
+  if (status.st_size > off_t(wasm::limits::module_bytes)) return too_large();
   std::vector<std::uint8_t> bytes;
   // Not by its size only: pipes have none.
   constexpr std::size_t least_room = 1 << 16;
   std::size_t length = 0;
   while (true) {
-    if (length > wasm::limits::module_bytes) return error("{} is larger than a module may be (1 GiB)", path);
+    if (length > wasm::limits::module_bytes) return too_large();
     bytes.resize(std::max(length + least_room, length == 0 ? std::size_t(status.st_size) + 1 : length));
     const auto count = ::read(file.get(), bytes.data() + length, bytes.size() - length);
     if (count < 0 && errno == EINTR) continue;

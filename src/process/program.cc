@@ -4,7 +4,7 @@
 #include <limits>
 #include <map>
 
-#include "guest/wasm/module_names.h"
+#include "process/backtrace.h"
 #include "process/invocation.h"
 #include "process/module_file.h"
 
@@ -12,7 +12,6 @@ namespace doppel {
 namespace {
 
 constexpr std::int64_t slice = 1 << 22;  // instructions between two looks at the host's clock: some milliseconds
-constexpr std::size_t most_frames_shown = 50;
 
 std::string_view end_of_name(const std::string& path) {
   const auto slash = path.rfind('/');
@@ -25,7 +24,7 @@ std::string_view end_of_name(const std::string& path) {
 /// for, and entropy is the same in every run.
 class Program::Clock : public wasi::Environment {
  public:
-  Clock() : host_(wasi::host_environment()) {}
+  explicit Clock(std::shared_ptr<wasi::Environment> host) : host_(std::move(host)) {}
   /// What is left to execute, counted down while the program runs.
   void begin(const std::int64_t& left, std::int64_t all) { left_ = &left, all_ = all; }
   void end() { executed_ += std::uint64_t(all_ - *left_), left_ = nullptr; }
@@ -51,9 +50,15 @@ class Program::Clock : public wasi::Environment {
     return ready;
   }
   void yield() override {}
+  /// As wait(), for a call that has come back to be made again: only then it counts, but it saw itself counted.
+  void wait_for_call(std::span<pollfd> descriptors, std::uint64_t deadline) {
+    executed_++;
+    wait(descriptors, deadline);
+    executed_--;
+  }
 
  private:
-  std::unique_ptr<wasi::Environment> host_;
+  std::shared_ptr<wasi::Environment> host_;
   const std::int64_t* left_ = nullptr;
   std::int64_t all_ = 0;
   std::uint64_t executed_ = 0, waited_ = 0, random_ = 0;
@@ -74,8 +79,11 @@ Result<std::unique_ptr<Program>> Program::create(ProgramConfiguration configurat
 
 Result<void> Program::link() {
   auto& c = configuration_;
-  std::shared_ptr<wasi::Environment> environment = wasi::host_environment();
-  if (c.instruction_clock) environment = clock_ = std::make_shared<Clock>();
+  host_ = wasi::host_environment();
+  std::shared_ptr<wasi::Environment> environment = host_;
+  if (c.instruction_clock) environment = clock_ = std::make_shared<Clock>(host_);
+  // Who waits inside of WASI cannot be stopped.
+  if (c.timeout) c.wasi.yielding = true;
   auto wasi = wasi::Wasi::create(c.wasi, std::move(environment));
   if (!wasi) return wasi.failure();
   wasi_ = *std::move(wasi);
@@ -85,16 +93,19 @@ Result<void> Program::link() {
     auto name = std::pair(function.module, function.name);
     functions[std::move(name)] = store_->add_host_function(std::move(function));
   }
-  std::string missing;
+  std::string missing, last;
   const auto resolve = [&](std::string_view module, std::string_view name) -> std::optional<wasm::Extern> {
     const auto found = functions.find(std::pair(std::string(module), std::string(name)));
+    last = one_line(fmt::format("{}.{}", module, name));
     if (found != functions.end()) return wasm::Extern{wasm::ExternKind::function, found->second};
-    if (missing.empty()) missing = fmt::format("{}.{}", module, name);
+    missing = last;
     return std::nullopt;
   };
   auto instance = store_->instantiate(module_, resolve);
   if (const auto* wrong = std::get_if<wasm::InstantiationError>(&instance)) {
     if (!missing.empty()) return error("{} imports {}, which is not part of WASI preview 1", c.file, missing);
+    if (wrong->kind == wasm::InstantiationError::Kind::unlinkable)
+      return error("{} imports {} as something else than WASI preview 1 has by that name", c.file, last);
     if (wrong->kind == wasm::InstantiationError::Kind::trapped)
       return error("{} cannot start: {}", c.file, wasm::spelling(wrong->trap));
     return error("{} cannot start: {}", c.file, wrong->message);
@@ -138,6 +149,18 @@ Result<std::vector<wasm::Cell>> Program::invoke_arguments() const {
   return out;
 }
 
+/// Until what the program waits for has come, or its time is over.
+void Program::wait() {
+  auto pending = wasi_->pending();
+  const auto end = std::uint64_t(std::chrono::nanoseconds(deadline_.time_since_epoch()).count());
+  // Counted time passes by itself, at once. What comes from outside takes the host's.
+  if (clock_ && pending.deadline) {
+    clock_->wait_for_call(pending.descriptors, *pending.deadline);
+  } else {
+    host_->wait(pending.descriptors, std::min(pending.deadline.value_or(end), end));
+  }
+}
+
 /// A call to its end, in slices where somebody looks at the time.
 wasm::Stop Program::execute(std::uint32_t function, std::span<const wasm::Cell> arguments) {
   auto& fuel = configuration_.fuel;
@@ -150,8 +173,10 @@ wasm::Stop Program::execute(std::uint32_t function, std::span<const wasm::Cell> 
     const auto stop = execution_->run(left);
     if (clock_) clock_->end();
     if (fuel) *fuel -= std::uint64_t(all - left);
-    if (stop.kind != wasm::Stop::Kind::exhausted) return stop;
-    if (fuel && *fuel == 0) return {.kind = wasm::Stop::Kind::trapped, .trap = wasm::Trap::out_of_fuel};
+    const bool waits = stop.kind == wasm::Stop::Kind::waits;
+    if (waits) wait();
+    if (!waits && stop.kind != wasm::Stop::Kind::exhausted) return stop;
+    if (!waits && fuel && *fuel == 0) return {.kind = wasm::Stop::Kind::trapped, .trap = wasm::Trap::out_of_fuel};
     timed_out_ = configuration_.timeout && std::chrono::steady_clock::now() >= deadline_;
     if (timed_out_) return stop;
   }
@@ -191,30 +216,23 @@ ProgramEnd Program::end_of(const wasm::Stop& stop) const {
     case wasm::Stop::Kind::ended:
       return {.status = stop.status};
     case wasm::Stop::Kind::trapped:
-      return {.status = trap_status,
-              .complaint = fmt::format("{} was stopped: {}{}", end_of_name(configuration_.file),
-                                       wasm::spelling(stop.trap), place_of_trap())};
+      return {.status = trap_status, .complaint = complaint(reason_of(stop.trap))};
     default:
-      return {.status = timeout_status,
-              .complaint =
-                  fmt::format("{} was stopped: its time is over{}", end_of_name(configuration_.file), place_of_trap())};
+      return {.status = timeout_status, .complaint = complaint("its time is over")};
   }
 }
 
-/// The activations, innermost first.
-std::string Program::place_of_trap() const {
-  const wasm::ModuleNames names(module_);
-  std::string out;
-  const auto frames = execution_->frames();
-  for (std::size_t n = 0; n < frames.size() && n < most_frames_shown; n++) {
-    const auto& frame = frames[frames.size() - 1 - n];
-    const auto& entry = store_->functions[frame.function];
-    const auto name = names.find(wasm::NameKind::function, entry.index);
-    out += fmt::format("\n  at {} (byte 0x{:x})",
-                       name.empty() ? fmt::format("function {}", entry.index) : std::string(name), frame.pc);
-  }
-  if (frames.size() > most_frames_shown) out += fmt::format("\n  and {} more", frames.size() - most_frames_shown);
-  return out;
+std::string Program::complaint(std::string_view reason) const {
+  return fmt::format("{} was stopped: {}{}", end_of_name(configuration_.file), reason,
+                     backtrace(*module_, *store_, execution_->frames()));
+}
+
+/// With what is wrong with a function that was not validated before it was called.
+std::string Program::reason_of(wasm::Trap trap) const {
+  const std::string reason(wasm::spelling(trap));
+  if (trap != wasm::Trap::invalid_function) return reason;
+  const auto wrong = wasm::validate(*module_);
+  return wrong ? fmt::format("{}: {}", reason, wrong->error().message) : reason;
 }
 
 }  // namespace doppel

@@ -51,14 +51,17 @@ class Program {
   Result<std::vector<wasm::Cell>> invoke_arguments() const;
   wasm::Stop execute(std::uint32_t function, std::span<const wasm::Cell> arguments);
   ProgramEnd end_of(const wasm::Stop& stop) const;
-  std::string place_of_trap() const;
+  std::string complaint(std::string_view reason) const;
+  std::string reason_of(wasm::Trap trap) const;
+  void wait();
 
   ProgramConfiguration configuration_;
   std::shared_ptr<const wasm::Module> module_;
   std::unique_ptr<wasm::Store> store_;
   std::unique_ptr<wasm::Execution> execution_;
   wasm::Instance* instance_ = nullptr;
-  std::shared_ptr<Clock> clock_;
+  std::shared_ptr<wasi::Environment> host_;
+  std::shared_ptr<Clock> clock_;  // null: time is the host's
   std::optional<wasi::Wasi> wasi_;
   std::optional<std::uint32_t> start_, entry_;  // functions of the store
   std::chrono::steady_clock::time_point deadline_{};

@@ -93,11 +93,13 @@ void ModuleNames::read(ByteRange section) {
 
 void ModuleNames::take_exports() {
   std::vector<Name>& functions = parts_[std::size_t(NameKind::function)].names;
-  if (!functions.empty()) return;
+  std::vector<Name> exported;
   for (const std::uint32_t n : module_->exports_by_name) {
     const Export& e = module_->exports[n];
-    if (e.kind == ExternKind::function) functions.push_back({e.index, e.name});
+    const bool named = e.kind == ExternKind::function && at_index(functions, e.index) != functions.end();
+    if (e.kind == ExternKind::function && !named) exported.push_back({e.index, e.name});
   }
+  functions.insert(functions.end(), exported.begin(), exported.end());
   std::ranges::sort(functions, {}, [](const Name& name) { return std::pair(name.index, name.text); });
 }
 

@@ -35,8 +35,8 @@ class ModuleNames {
 
   /// Of the module itself; empty without one, as all of these. They live as long as this.
   std::string_view module() const { return module_name_; }
-  /// Of the function, type, table and so on of this index. Functions without any name have those that they are exported
-  /// by, the first in the order of names.
+  /// Of the function, type, table and so on of this index. A function without one has that which it is exported by,
+  /// the first in the order of names.
   std::string_view find(NameKind kind, std::uint32_t index) const;
   /// Of a local or label in a function, or a field in a type. Takes as long as its function has names.
   std::string_view find(NameKind kind, std::uint32_t owner, std::uint32_t index) const;

@@ -1,6 +1,8 @@
 // The descriptors that a program is started with.
 #include "process/wasi/host_descriptors.h"
 
+#include <sys/socket.h>
+
 #include <cstring>
 
 namespace doppel::wasi {
@@ -43,6 +45,13 @@ Result<Descriptor> opened(const Grant& grant, std::uint32_t number, GrantedFolde
   return out;
 }
 
+/// Others would be files of the host's that no folder was granted for.
+bool listens(int host) {
+  int answer = 0;
+  socklen_t size = sizeof answer;
+  return getsockopt(host, SOL_SOCKET, SO_ACCEPTCONN, &answer, &size) == 0 && answer != 0;
+}
+
 }  // namespace
 
 Result<void> open_initial(Context& context, const WasiConfiguration& configuration) {
@@ -64,6 +73,7 @@ Result<void> open_initial(Context& context, const WasiConfiguration& configurati
   for (const int host : configuration.listeners) {
     auto made = inherited(host, DescriptorRecord::Kind::listener, listener++);
     if (!made) return made.failure();
+    if (!listens(host)) return error("Descriptor {} cannot be given to the program: it is no listening socket", host);
     made->inheriting = rights::socket;
     context.descriptors.put(number++, std::move(*made));
   }

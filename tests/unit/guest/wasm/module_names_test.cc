@@ -39,6 +39,9 @@ TEST(ModuleNames, AreThoseOfExportsWithoutASection) {
   const ModuleNames names = names_of({});
   EXPECT_EQ(names.find(NameKind::function, 1), "run");
   EXPECT_EQ(names.find(NameKind::function, 0), "");
+  const ModuleNames some = names_of(part(NameKind::function, list({named(0, "main")})));
+  EXPECT_EQ(some.find(NameKind::function, 0), "main");
+  EXPECT_EQ(some.find(NameKind::function, 1), "run") << "a section that leaves it out";
 }
 
 // The section is for people only: nothing that is wrong in it may keep a program from running.
