@@ -93,7 +93,7 @@ wasm::Stop ProgramEngine::stop_of_trap() {
   const auto next = std::ranges::upper_bound(compiled_, pc, {}, &Compiled::begin);
   const bool given = std::exchange(state_->fault, 0) != 0;
   // Behind a tail call to the host is the code of who called before.
-  if (next != compiled_.begin() && pc <= next[-1].end) {
+  if (next != compiled_.begin() && pc < next[-1].end) {
     const auto& code = next[-1];
     const auto offset = std::uint32_t(pc - code.begin);
     for (auto site = std::ranges::lower_bound(code.sites, offset, {}, &fast::CodeSite::offset);

@@ -254,6 +254,7 @@ void FunctionGenerator::emit_traps() {
     a_.call(context(DOPPEL_CONTEXT(trap)));
     sites_.push_back({std::uint32_t(a_.offset()), stub.pc, stub.trap});
   }
+  a_.int3();  // so that the last return address is in this function
 }
 
 void FunctionGenerator::copy_out(FunctionCode& out) {
