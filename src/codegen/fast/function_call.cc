@@ -15,9 +15,10 @@ namespace Inst = x86::Inst;
 void FunctionGenerator::before_call(std::span<const Value> arguments) {
   for (const auto v : arguments) places_[v].uses--;
   for (const auto in : {Bank::general, Bank::vector})
-    for (auto& r : registers(in))
-      for (auto v = r.first; v != no_value; v = places_[v].next)
+    each_occupied(in, [&](std::uint8_t reg) {
+      for (auto v = registers(in)[reg].first; v != no_value; v = places_[v].next)
         if (places_[v].uses != 0) store_value(v);
+    });
   store_constants();
 }
 

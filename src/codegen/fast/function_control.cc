@@ -27,7 +27,7 @@ void FunctionGenerator::get_variable(Value v, const Instruction& i) {
     a_.mov(gp(reg, i.type), at);
   else
     a_.emit(move_id(i.type), x86::xmm(reg), at);
-  registers(bank(i.type))[reg].variable = std::int64_t(i.imm);
+  know(bank(i.type), reg, std::int64_t(i.imm));
   attach(v, reg);
 }
 
@@ -35,7 +35,7 @@ void FunctionGenerator::set_variable(const Instruction& i) {
   const auto in = bank(i.type);
   const auto at = variable_word(i.imm);
   const auto known = variable_register(i.type, std::int64_t(i.imm));
-  if (known != no_register) registers(in)[known].variable = -1;
+  if (known != no_register) forget_variable(in, known);
   if (places_[i.a].reg == no_register && fits_immediate(i.a)) {
     a_.mov(at, std::int32_t(function_->code[i.a].imm));
     return used(i.a);
@@ -46,7 +46,7 @@ void FunctionGenerator::set_variable(const Instruction& i) {
   else
     a_.emit(move_id(i.type), at, x86::xmm(reg));
   used(i.a);
-  if (registers(in)[reg].variable == -1) registers(in)[reg].variable = std::int64_t(i.imm);
+  if (registers(in)[reg].variable == -1) know(in, reg, std::int64_t(i.imm));
 }
 
 void FunctionGenerator::global(Value v, const Instruction& i) {

@@ -36,7 +36,7 @@ bool FunctionGenerator::generate(const ir::Function& function, FunctionCode& out
 
 void FunctionGenerator::prepare() {
   places_.assign(function_->code.size(), {});
-  general_ = {}, vector_ = {};
+  general_ = {}, vector_ = {}, occupied_ = {};
   unlock();
   constants_.clear(), traps_.clear(), sites_.clear(), labels_.clear(), distances_.clear();
   flags_of_ = no_value;
@@ -78,7 +78,7 @@ void FunctionGenerator::take_parameters() {
       else if (kept && type == Type::i32)
         a_.mov(x86::gpd(reg), x86::gpd(reg));
       if (general) a_.mov(at, gp(reg, type));
-      if (!general || kept) registers(bank(type))[reg].variable = std::int64_t(n);
+      if (!general || kept) know(bank(type), reg, std::int64_t(n));
       continue;
     }
     a_.mov(x86::rax, context(DOPPEL_CONTEXT(area)));

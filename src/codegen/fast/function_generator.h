@@ -8,6 +8,7 @@
 #include <asmjit/x86.h>
 
 #include <array>
+#include <bit>
 #include <span>
 #include <vector>
 
@@ -114,6 +115,19 @@ class FunctionGenerator {
   void attach(Value v, std::uint8_t reg);
   void detach(Value v);
   void used(Value v);
+  void know(Bank bank, std::uint8_t reg, std::int64_t variable) {
+    registers(bank)[reg].variable = variable;
+    occupied_[std::size_t(bank)] |= 1U << reg;
+  }
+  void forget_variable(Bank bank, std::uint8_t reg) {
+    registers(bank)[reg].variable = -1;
+    if (registers(bank)[reg].empty()) occupied_[std::size_t(bank)] &= ~(1U << reg);
+  }
+  /// Calls `what` with each register that has something.
+  void each_occupied(Bank bank, auto&& what) {
+    for (auto rest = occupied_[std::size_t(bank)]; rest != 0; rest &= rest - 1)
+      what(std::uint8_t(std::countr_zero(rest)));
+  }
   void lock(Bank bank, std::uint8_t reg) { locked_[std::size_t(bank)] |= 1U << reg; }
   void unlock() { locked_ = {}; }
   std::uint8_t fetch(Value v);
@@ -232,7 +246,7 @@ class FunctionGenerator {
   std::uint32_t current_ = 0;  // the instruction
   std::vector<Place> places_;
   std::array<Register, 16> general_, vector_;
-  std::array<std::uint32_t, 2> locked_{};
+  std::array<std::uint32_t, 2> locked_{}, occupied_{};  // registers, a bit for each
   std::array<std::uint8_t, 2> next_victim_{};
   std::vector<Value> constants_;  // that are alive and not in their words
   std::vector<Label> labels_;     // of blocks

@@ -19,7 +19,7 @@ std::uint8_t FunctionGenerator::memory_base(std::uint32_t memory) {
   }
   const auto reg = allocate(Bank::general);
   a_.mov(x86::gpq(reg), context(shape_.layout.memory(memory) + offsetof(ir::ProgramView, base)));
-  general_[reg].variable = name;
+  know(Bank::general, reg, name);
   return reg;
 }
 

@@ -33,14 +33,18 @@ void FunctionGenerator::attach(Value v, std::uint8_t reg) {
   places_[v].reg = reg;
   places_[v].next = r.first;
   r.first = v;
+  occupied_[std::size_t(bank(type(v)))] |= 1U << reg;
 }
 
 void FunctionGenerator::detach(Value v) {
   auto& place = places_[v];
   if (place.reg == no_register) return;
-  Value* at = &registers(bank(type(v)))[place.reg].first;
+  const auto in = bank(type(v));
+  auto& r = registers(in)[place.reg];
+  Value* at = &r.first;
   while (*at != v) at = &places_[*at].next;
   *at = place.next;
+  if (r.empty()) occupied_[std::size_t(in)] &= ~(1U << place.reg);
   place.reg = no_register;
 }
 
@@ -73,6 +77,7 @@ void FunctionGenerator::forget(Bank bank, std::uint8_t reg) {
   auto& r = registers(bank)[reg];
   for (auto v = r.first; v != no_value; v = places_[v].next) places_[v].reg = no_register;
   r = {};
+  occupied_[std::size_t(bank)] &= ~(1U << reg);
 }
 
 void FunctionGenerator::evict(Bank bank, std::uint8_t reg) {
@@ -80,30 +85,38 @@ void FunctionGenerator::evict(Bank bank, std::uint8_t reg) {
   forget(bank, reg);
 }
 
+namespace {
+
+constexpr std::uint32_t bits_of(std::span<const std::uint8_t> pool) {
+  std::uint32_t bits = 0;
+  for (const auto reg : pool) bits |= 1U << reg;
+  return bits;
+}
+
+}  // namespace
+
 /// A register with nothing in it, locked: a free one, else one that only knows a variable, else what comes next in
 /// turn.
 std::uint8_t FunctionGenerator::allocate(Bank bank) {
-  const std::span<const std::uint8_t> pool =
-      bank == Bank::general ? std::span<const std::uint8_t>(general_registers) : vector_registers;
-  auto& all = registers(bank);
-  const auto locked = locked_[std::size_t(bank)];
-  auto& turn = next_victim_[std::size_t(bank)];
-  std::uint8_t chosen = no_register, known = no_register;
-  for (std::size_t n = 0; n < pool.size(); n++) {
-    const auto reg = pool[(turn + n) % pool.size()];
-    if (locked >> reg & 1) continue;
-    if (all[reg].empty()) {
-      lock(bank, reg);
-      return reg;
-    }
-    if (all[reg].first == no_value) {
-      if (known == no_register) known = reg;
-    } else if (chosen == no_register) {
-      chosen = reg;
-    }
+  const auto n = std::size_t(bank);
+  const auto pool = (bank == Bank::general ? bits_of(general_registers) : bits_of(vector_registers)) & ~locked_[n];
+  if (const auto free = pool & ~occupied_[n]; free != 0) {
+    const auto reg = std::uint8_t(std::countr_zero(free));
+    lock(bank, reg);
+    return reg;
   }
-  const auto reg = known != no_register ? known : chosen;
-  turn = std::uint8_t((turn + 1) % pool.size());
+  auto& turn = next_victim_[n];
+  const auto in_turn = [&](std::uint32_t among) {
+    const auto later = among & ~0U << turn;
+    return std::uint8_t(std::countr_zero(later ? later : among));
+  };
+  std::uint32_t known = 0;
+  for (auto rest = pool; rest != 0; rest &= rest - 1) {
+    const auto reg = std::countr_zero(rest);
+    if (registers(bank)[std::size_t(reg)].first == no_value) known |= 1U << reg;
+  }
+  const auto reg = in_turn(known ? known : pool);
+  turn = std::uint8_t((reg + 1) & 15);
   evict(bank, reg);
   lock(bank, reg);
   return reg;
@@ -190,9 +203,10 @@ asmjit::Operand FunctionGenerator::operand(Value v) {
 /// Values in words below `height`, which a jump leaves alive, get into them.
 void FunctionGenerator::store_all_below(std::uint32_t height) {
   for (const auto in : {Bank::general, Bank::vector})
-    for (auto& r : registers(in))
-      for (auto v = r.first; v != no_value; v = places_[v].next)
+    each_occupied(in, [&](std::uint8_t reg) {
+      for (auto v = registers(in)[reg].first; v != no_value; v = places_[v].next)
         if (function_->code[v].slot < height) store_value(v);
+    });
   if (!constants_.empty()) store_constants();
 }
 
@@ -216,16 +230,16 @@ void FunctionGenerator::store_constants() {
 }
 
 void FunctionGenerator::forget_all() {
-  for (const auto in : {Bank::general, Bank::vector})
-    for (std::uint8_t reg = 0; reg < 16; reg++)
-      if (!registers(in)[reg].empty()) forget(in, reg);
+  for (const auto in : {Bank::general, Bank::vector}) each_occupied(in, [&](std::uint8_t reg) { forget(in, reg); });
 }
 
 /// The register that has a variable or a memory's base, or no_register.
 std::uint8_t FunctionGenerator::variable_register(Type type, std::int64_t variable) {
   const auto& all = registers(bank(type));
-  for (std::uint8_t reg = 0; reg < 16; reg++)
-    if (all[reg].variable == variable) return reg;
+  for (auto rest = occupied_[std::size_t(bank(type))]; rest != 0; rest &= rest - 1) {
+    const auto reg = std::size_t(std::countr_zero(rest));
+    if (all[reg].variable == variable) return std::uint8_t(reg);
+  }
   return no_register;
 }
 
