@@ -188,7 +188,6 @@ const std::byte* ProgramEngine::generate(InstanceCode& code, std::uint32_t index
   const auto* const at = memory_->add(made_.bytes);
   if (!at) return nullptr;
   const auto begin = reinterpret_cast<std::uintptr_t>(at);
-  std::ranges::sort(made_.sites, {}, &fast::CodeSite::offset);
   compiled_.push_back({begin, begin + made_.bytes.size(), number, {made_.sites.begin(), made_.sites.end()}});
   return at;
 }

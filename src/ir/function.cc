@@ -45,26 +45,4 @@ ArgumentList argument_list(const FunctionInstruction& i) {
   }
 }
 
-std::array<Value, 3> direct_arguments(const FunctionInstruction& i) {
-  switch (i.op) {
-    case FunctionOp::jump_if:
-    case FunctionOp::jump_table:
-      return {i.a, no_value, no_value};
-    case FunctionOp::load:
-      return {i.a, no_value, no_value};
-    case FunctionOp::store:
-      return {i.a, i.b, no_value};
-    case FunctionOp::call_indirect:
-    case FunctionOp::tail_call_indirect:
-    case FunctionOp::call_ref:
-    case FunctionOp::tail_call_ref:
-      return {i.c, no_value, no_value};
-    default:
-      if (argument_list(i).count != 0 || i.op == FunctionOp::jump || i.op == FunctionOp::return_ ||
-          i.op == FunctionOp::call || i.op == FunctionOp::tail_call || i.op == FunctionOp::runtime)
-        return {no_value, no_value, no_value};
-      return {i.a, i.b, i.c};
-  }
-}
-
 }  // namespace doppel::ir

@@ -110,11 +110,6 @@ struct Function {
   std::span<const Value> list(ArgumentList list) const { return std::span(arguments).subspan(list.first, list.count); }
 };
 
-/// Which arguments in the pool an instruction has.
-ArgumentList argument_list(const FunctionInstruction& i);
-/// Those in the instruction itself, which may be no_value.
-std::array<Value, 3> direct_arguments(const FunctionInstruction& i);
-
 /// Columns of function_ops.inc.
 struct FunctionOpRow {
   enum class Effect : std::uint8_t { pure, traps, reads, writes, calls, ends };
@@ -122,6 +117,27 @@ struct FunctionOpRow {
   Effect effect;
 };
 const FunctionOpRow& row(FunctionOp op);
+
+namespace detail {
+constexpr std::uint8_t direct_arguments_of(std::string_view arguments) {
+  if (arguments == "-") return 0;
+  if (arguments.find('*') == arguments.npos) return std::uint8_t((1U << arguments.size()) - 1);
+  return arguments[0] != '*' ? 1 : arguments.size() == 2 ? 4 : 0;  // beside a list there is a or c
+}
+/// Which of a, b and c are values, a bit for each.
+inline constexpr auto direct_argument_bits = std::to_array<std::uint8_t>({
+#define OP(name, arguments, result, effect) direct_arguments_of(arguments),
+#include "ir/function_ops.inc"
+});
+}  // namespace detail
+
+/// Which arguments in the pool an instruction has.
+ArgumentList argument_list(const FunctionInstruction& i);
+/// Those in the instruction itself; the rest are no_value.
+constexpr std::array<Value, 3> direct_arguments(const FunctionInstruction& i) {
+  const auto bits = detail::direct_argument_bits[std::size_t(i.op)];
+  return {bits & 1 ? i.a : no_value, bits & 2 ? i.b : no_value, bits & 4 ? i.c : no_value};
+}
 
 constexpr bool is_general(Type type) { return type == Type::i32 || type == Type::i64 || type == Type::ref; }
 constexpr std::uint32_t words_of(Type type) { return type == Type::v128 ? 2 : 1; }

@@ -174,7 +174,7 @@ void FunctionGenerator::call(Value v, const Instruction& i) {
   const bool tail = ir::row(i.op).effect == ir::FunctionOpRow::Effect::ends;
   const bool own = (i.op == FunctionOp::call || i.op == FunctionOp::tail_call) && i.imm >= shape_.layout.imports;
   if (!own) find_callee(i);
-  if (direct_arguments(i)[0] != no_value) used(i.c);
+  if (direct_arguments(i)[2] != no_value) used(i.c);
   before_call(arguments);
   pass_arguments(arguments);
   forget_all();

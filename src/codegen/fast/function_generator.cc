@@ -21,6 +21,8 @@ bool FunctionGenerator::generate(const ir::Function& function, FunctionCode& out
   holder_.reset();
   holder_.init(asmjit::Environment::host());
   holder_.attach(&a_);
+  constexpr std::size_t usual_bytes = 8;  // of an operation
+  holder_.reserveBuffer(&holder_.textSection()->buffer(), function.code.size() * usual_bytes + 256);
   prepare();
   current_ = 0;
   prologue();

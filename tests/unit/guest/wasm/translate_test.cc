@@ -45,17 +45,18 @@ TEST(Translate, MakesWhatMeetsAParameter) {
 }
 
 TEST(Translate, GivesLoopsTheirParameters) {
-  EXPECT_EQ(print(translated("(func (result i32) (i32.const 3)"
-                             "  (loop (param i32) (result i32) (drop) (br_if 0 (i32.const 4) (i32.eqz (i32.const 0)))))")),
-            "  %0 = constant.i32 3\n"
-            "  jump block 1 (%0)\n"
-            "block 1\n"
-            "  %3 = parameter.i32 0\n"
-            "  %4 = constant.i32 4\n"
-            "  %5 = constant.i32 0\n"
-            "  %6 = is_zero.i32 %5\n"
-            "  jump_if %6 block 1 (%4)\n"
-            "  return (%4)\n");
+  EXPECT_EQ(
+      print(translated("(func (result i32) (i32.const 3)"
+                       "  (loop (param i32) (result i32) (drop) (br_if 0 (i32.const 4) (i32.eqz (i32.const 0)))))")),
+      "  %0 = constant.i32 3\n"
+      "  jump block 1 (%0)\n"
+      "block 1\n"
+      "  %3 = parameter.i32 0\n"
+      "  %4 = constant.i32 4\n"
+      "  %5 = constant.i32 0\n"
+      "  %6 = is_zero.i32 %5\n"
+      "  jump_if %6 block 1 (%4)\n"
+      "  return (%4)\n");
 }
 
 // A block that nothing branches to is none: what falls out of it goes on as it is.
