@@ -38,7 +38,6 @@ fast::ProgramShape shape_of(const wasm::Module& module) {
     shape.memories.push_back({.guarded = !memory.limits.is64 && memory.page_shift == 16,
                               .wide = memory.limits.is64,
                               .page_shift = memory.page_shift});
-  for (const auto& table : module.tables) shape.wide_tables.push_back(table.type.limits.is64);
   shape.traps = traps();
   return shape;
 }

@@ -207,11 +207,9 @@ void FunctionGenerator::runtime(Value v, const Instruction& i) {
   before_call(arguments);
   if (!arguments.empty()) a_.mov(x86::rdx, context(DOPPEL_CONTEXT(area)));
   for (std::size_t n = 0; n < arguments.size(); n++) {
-    const auto kind = type(arguments[n]);
     auto reg = places_[arguments[n]].reg;
     if (reg == no_register) load_into(reg = 1, arguments[n]);
     a_.mov(x86::qword_ptr(x86::rdx, std::int32_t(n * 16)), gp(reg, Type::i64));
-    static_cast<void>(kind);
   }
   forget_all();
   a_.mov(x86::esi, i.flag);

@@ -179,8 +179,6 @@ void FunctionGenerator::jump_table(const Instruction& i) {
   std::uint32_t height = 0;
   for (const auto block : labels) height = std::max(height, function_->blocks[block].height);
   store_all_below(height);
-  load_into(0, i.a);
-  used(i.a);
   std::map<std::uint32_t, Label> passing;
   for (const auto block : labels)
     if (in_place(arguments, function_->blocks[block].height))
@@ -188,6 +186,8 @@ void FunctionGenerator::jump_table(const Instruction& i) {
     else
       passing.emplace(block, Label());
   for (auto& [block, label] : passing) label = a_.newLabel();
+  load_into(0, i.a);
+  used(i.a);
   const auto way = [&](std::uint32_t block) {
     const auto found = passing.find(block);
     return found == passing.end() ? labels_[block] : found->second;

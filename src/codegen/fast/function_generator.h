@@ -28,7 +28,6 @@ struct ProgramShape {
   };
   ir::ContextLayout layout;
   std::vector<Memory> memories;
-  std::vector<bool> wide_tables;
   /// The guest's numbers of traps.
   struct Traps {
     std::uint16_t divide_by_zero = 0, integer_overflow = 0, invalid_conversion = 0, memory_bounds = 0, table_bounds = 0,

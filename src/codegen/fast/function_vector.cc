@@ -63,10 +63,9 @@ void FunctionGenerator::vector(Value v, const Instruction& i) {
 
 void FunctionGenerator::vector_shift(Value v, const Instruction& i) {
   const auto& row = rows[i.flag & 0xff];
+  const auto from = x86::xmm(fetch(i.a));  // before rcx has something: constants come through it
   load_into(1, i.b);
-  used(i.b);
-  const auto from = x86::xmm(fetch(i.a));
-  used(i.a);
+  used(i.a), used(i.b);
   const auto to = result(Type::v128);
   a_.and_(x86::ecx, row.number);
   a_.vmovd(vector_scratch, x86::ecx);
