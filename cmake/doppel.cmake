@@ -34,6 +34,7 @@ endif()
 
 add_compile_options(-Wall -Wextra -Werror -fno-strict-aliasing)
 if(DOPPEL_SANITIZE)
+  set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O1 -g1")
   add_compile_options(-fsanitize=${DOPPEL_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${DOPPEL_SANITIZE})
 endif()

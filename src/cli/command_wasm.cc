@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cli/command.h"
+#include "engine/program_runner.h"
 #include "guest/wasm/script_runner.h"
 #include "guest/wasm/text/print.h"
 #include "process/module_file.h"
@@ -33,23 +34,25 @@ int print_text(const std::string& file) {
   return 0;
 }
 
-int run_script(const std::string& file) {
+int run_script(const std::string& file, bool compiles) {
   std::ifstream stream(file, std::ios::binary);
   const std::string text((std::istreambuf_iterator<char>(stream)), std::istreambuf_iterator<char>());
   if (!stream) return complain(fmt::format("cannot read {}", file));
   const auto script = wasm::text::parse_script(text);
   if (const auto* wrong = std::get_if<wasm::text::TextError>(&script))
     return complain(fmt::format("{}:{}:{}: {}", file, wrong->line, wrong->column, wrong->message));
-  wasm::InterpretingRunner runner;
+  wasm::InterpretingRunner interpreting;
+  CompilingRunner compiling;
+  wasm::Runner& runner = compiles ? static_cast<wasm::Runner&>(compiling) : interpreting;
   const auto report = wasm::run_script(std::get<std::vector<wasm::text::Command>>(script), runner);
   for (const auto& failure : report.failures) print(stderr, "{}:{}: {}\n", file, failure.line, failure.message);
   print(stdout, "{}: {} passed, {} failed\n", file, report.passed, report.failures.size());
   return report.failures.empty() ? 0 : 1;
 }
 
-int run_scripts(const std::vector<std::string>& files) {
+int run_scripts(const std::vector<std::string>& files, const std::string& engine) {
   int status = 0;
-  for (const auto& file : files) status = std::max(status, run_script(file));
+  for (const auto& file : files) status = std::max(status, run_script(file, engine == "fast"));
   return status;
 }
 
@@ -72,7 +75,11 @@ void add_wasm(CLI::App& program, Action& action) {
   auto* script = wasm->add_subcommand(
       "wast", "Run scripts as those of the specification's tests; exit status 1 if any assertion fails");
   script->add_option("FILE", *files, "Scripts")->required();
-  script->callback([files, &action] { action = [files] { return run_scripts(*files); }; });
+  auto engine = std::make_shared<std::string>("interpreter");
+  script->add_option("--engine", *engine, "What runs functions")
+      ->check(CLI::IsMember({"interpreter", "fast"}))
+      ->capture_default_str();
+  script->callback([files, engine, &action] { action = [files, engine] { return run_scripts(*files, *engine); }; });
 }
 
 }  // namespace doppel

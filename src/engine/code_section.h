@@ -44,8 +44,8 @@ class SectionBuilder {
   const std::vector<code_segment::IndexEntry>& index() const { return index_; }
   const std::vector<std::byte>& data() const { return data_; }
   /// `seed` is a number of chance.
-  static SealedSection seal(const Sha256& identity, std::uint64_t seed,
-                            std::span<const code_segment::IndexEntry> index, std::span<const std::byte> data);
+  static SealedSection seal(const Sha256& identity, std::uint64_t seed, std::span<const code_segment::IndexEntry> index,
+                            std::span<const std::byte> data);
 
  private:
   std::vector<code_segment::IndexEntry> index_;

@@ -208,7 +208,8 @@ std::span<const std::byte> CodeStore::records_of(std::uint32_t number) {
   if (section.state == Section::State::lost) return {};
   if (section.state == Section::State::filling) return filling_.data();
   if (!section.data)
-    keep(number, read_records(memory_, files_[section.file].descriptor(), section.data_at, section.data_bytes, section.check));
+    keep(number,
+         read_records(memory_, files_[section.file].descriptor(), section.data_at, section.data_bytes, section.check));
   if (section.state == Section::State::lost) return {};
   if (section.state == Section::State::written) {
     read_from_ = number + 1;
@@ -329,7 +330,8 @@ bool CodeStore::do_next(std::unique_lock<std::mutex>& guard) {
   if (number == none) return false;
   const auto section = sections_[number];
   guard.unlock();
-  auto data = read_records(memory_, files_[section.file].descriptor(), section.data_at, section.data_bytes, section.check);
+  auto data =
+      read_records(memory_, files_[section.file].descriptor(), section.data_at, section.data_bytes, section.check);
   guard.lock();
   keep(number, std::move(data));
   return true;

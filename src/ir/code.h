@@ -14,12 +14,13 @@ enum class Op : std::uint8_t {
   count
 };
 
-enum class Type : std::uint8_t { none, i8, i16, i32, i64, f32, f64 };
+/// The last two are for functions only (ir/function.h); `ref` is a reference in 64 bits.
+enum class Type : std::uint8_t { none, i8, i16, i32, i64, f32, f64, v128, ref };
 constexpr unsigned bytes(Type type) {
-  constexpr unsigned sizes[] = {0, 1, 2, 4, 8, 4, 8};
+  constexpr unsigned sizes[] = {0, 1, 2, 4, 8, 4, 8, 16, 8};
   return sizes[unsigned(type)];
 }
-constexpr bool is_float(Type type) { return type >= Type::f32; }
+constexpr bool is_float(Type type) { return type == Type::f32 || type == Type::f64; }
 
 enum class Condition : std::uint8_t { eq, ne, lt, ge, ltu, geu };
 

@@ -1,5 +1,6 @@
 #include "guest/wasm/execution.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "guest/wasm/frame_layout.h"
@@ -31,7 +32,7 @@ Result<void> Execution::restore(std::span<const Frame> frames, std::span<const s
     if (!layout || frames[n].locals != end) return error("frame {} is not one that a run can leave", n);
     entries.push_back(layout->entry);
     end += layout->words;
-    room = frames[n].locals + std::uint64_t{layout->most_words};
+    room = std::max(room, frames[n].locals + std::uint64_t{layout->most_words});
   }
   if (end != stack.size() || room > most_words_) return error("{} words are no stack of these frames", stack.size());
   frames_.assign(frames.begin(), frames.end());

@@ -78,7 +78,7 @@ bool Interpreter::tail_call(std::uint32_t function) {
   if (store.functions[function].instance == FunctionEntry::host) return call_host(function) && leave();
   const FunctionInfo* const callee = prepare(function);
   if (!callee || !make_room(execution_.frames_.back().locals, *callee)) return false;
-  std::memmove(locals, sp - callee->parameter_words, callee->parameter_words * sizeof(std::uint64_t));
+  std::copy_n(sp - callee->parameter_words, callee->parameter_words, locals);
   sp = locals + callee->parameter_words;
   execution_.frames_.pop_back();
   execution_.entries_.pop_back();
@@ -103,10 +103,12 @@ bool Interpreter::make_room(std::uint64_t begin, const FunctionInfo& callee) {
 
 void Interpreter::grow_stack(std::size_t words) {
   auto& stack = execution_.stack_;
-  const auto top = sp - stack.data(), base = locals ? locals - stack.data() : 0;
+  const auto top = sp - stack.data(), base = locals ? locals - stack.data() : 0,
+             before = operands_ ? operands_ - stack.data() : 0;
   stack.resize(std::clamp<std::size_t>(stack.size() * 2, words, std::max<std::size_t>(words, execution_.most_words_)));
   sp = stack.data() + top;
   locals = stack.data() + base;
+  operands_ = stack.data() + before;
 }
 
 /// Begins an activation whose arguments are on top of the stack.
@@ -147,7 +149,7 @@ void Interpreter::save() {
 
 bool Interpreter::leave() {
   const auto function = execution_.frames_.back().function;
-  std::memmove(locals, sp - info->result_words, info->result_words * sizeof(std::uint64_t));
+  std::copy_n(sp - info->result_words, info->result_words, locals);
   sp = locals + info->result_words;
   execution_.frames_.pop_back();
   execution_.entries_.pop_back();
@@ -189,13 +191,18 @@ bool Interpreter::begin_host(std::uint32_t function) {
   return false;
 }
 
-/// Nothing is taken from the stack before the function has returned, so that it can be called again.
+/// Nothing is taken from the stack before the function has returned, so that it can be called again. The code that
+/// calls has room for the results, but not that of tail calls.
 bool Interpreter::call_host(std::uint32_t function) {
-  const auto parameters = words_of(store.type_of(function).parameters);
+  const DefinedType& type = store.type_of(function);
+  const auto parameters = words_of(type.parameters), results = words_of(type.results);
+  if (const auto end = std::size_t(sp - execution_.stack_.data()) - parameters + results;
+      end > execution_.stack_.size())
+    grow_stack(end);
   save();
   const HostOutcome outcome = call_host_function(function, sp - parameters, instance);
   if (outcome.kind != HostOutcome::Kind::returned) return stop_for(outcome);
-  sp = sp - parameters + words_of(store.type_of(function).results);
+  sp = sp - parameters + results;
   return true;
 }
 

@@ -40,7 +40,6 @@ constexpr auto by_first_byte = [] {
 Stop Interpreter::run(std::int64_t& budget) {
   stop_ = {};
   if (execution_.frames_.empty() || !begin()) return stop_;
-  std::uint64_t* operands = sp;
   do {
     if (budget <= 0) {
       save();
@@ -48,13 +47,13 @@ Stop Interpreter::run(std::int64_t& budget) {
     }
     budget--;
     at = pc;
-    operands = sp;
+    operands_ = sp;
   } while (by_first_byte[*pc++](*this));
   if (stop_.kind == Stop::Kind::finished) return stop_;
   // The instruction is as if it had not begun, so that it can be looked at, or executed again.
   if (stop_.kind == Stop::Kind::waits) budget++;
   pc = at;
-  sp = operands;
+  sp = operands_;
   save();
   return stop_;
 }
@@ -85,7 +84,7 @@ bool Interpreter::is_wide() const {
 void Interpreter::branch() {
   const BranchEntry& to = *entry;
   std::uint64_t* const operands = locals + info->local_words + to.drop_to;
-  std::memmove(operands, sp - to.keep, to.keep * sizeof(std::uint64_t));
+  std::copy_n(sp - to.keep, to.keep, operands);  // downwards
   sp = operands + to.keep;
   pc = bytes + to.pc;
   entry = info->branches.data() + to.next;

@@ -114,6 +114,7 @@ class Interpreter {
 
   Execution& execution_;
   Stop stop_;
+  std::uint64_t* operands_ = nullptr;      // what `sp` was before the instruction
   std::vector<Cell> arguments_, results_;  // of the host's functions
 };
 

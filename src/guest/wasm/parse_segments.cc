@@ -77,6 +77,7 @@ ByteRange read_body(ModuleParse& parse) {
   if (size > limits::body_bytes)
     parse.in.refuse(
         fmt::format("the body of a function is too large: {} bytes, of at most {}", size, limits::body_bytes));
+  if (parse.in.failed()) return {};  // nobody looks into it
   parse.in.skip(size);
   return {begin, parse.in.offset()};
 }

@@ -20,6 +20,11 @@ struct Entry {
   std::uint32_t depth = 0;
 };
 
+struct Known {
+  const TypeGroup* group = nullptr;
+  std::weak_ptr<const TypeGroup> owner;
+};
+
 class Registry {
  public:
   std::shared_ptr<const TypeGroup> intern(std::vector<DefinedType> types);
@@ -42,7 +47,7 @@ class Registry {
   std::mutex mutex_;  // of all but reading entries
   std::array<std::atomic<Entry*>, (most_types + chunk_size - 1) / chunk_size> chunks_{};
   IdRanges free_{most_types};
-  std::unordered_multimap<std::uint64_t, const TypeGroup*> groups_;  // by fingerprint
+  std::unordered_multimap<std::uint64_t, Known> groups_;  // by fingerprint
 };
 
 // Never destroyed, since groups may live as long as anything.
@@ -65,15 +70,16 @@ std::shared_ptr<const TypeGroup> Registry::intern(std::vector<DefinedType> types
   group->types = std::move(types);
   number(*group);
   enter(*group);
-  groups_.emplace(key, group.get());
+  groups_.emplace(key, Known{group.get(), group});
   return group;
 }
 
-// A group that is found but has no owner any more waits in its destructor for the lock.
+// A group that is found but has no owner any more waits in its destructor for the lock. No owner may come and go here:
+// were it the last, it would wait for the lock that it has.
 std::shared_ptr<const TypeGroup> Registry::find(std::uint64_t key, std::span<const DefinedType> types) const {
   for (auto [at, end] = groups_.equal_range(key); at != end; ++at) {
-    if (!is_same_group(*at->second, types)) continue;
-    if (auto group = at->second->weak_from_this().lock()) return group;
+    if (!is_same_group(*at->second.group, types)) continue;
+    if (auto group = at->second.owner.lock()) return group;
   }
   return nullptr;
 }
@@ -126,7 +132,7 @@ void Registry::release(const TypeGroup& group) {
   const std::uint64_t key = fingerprint(group.types, own);
   const std::lock_guard lock(mutex_);
   const auto [begin, end] = groups_.equal_range(key);
-  const auto at = std::find_if(begin, end, [&](const auto& known) { return known.second == &group; });
+  const auto at = std::find_if(begin, end, [&](const auto& known) { return known.second.group == &group; });
   if (at == end) return;
   groups_.erase(at);
   free_.give(own.first, own.size);

@@ -209,6 +209,23 @@ TEST(Execution, TailCallsTakeNoStack) {
   EXPECT_EQ(e.results()[0].i64(), 44U);
 }
 
+// The caller of a tail call has no room for the results that the host's function gives.
+TEST(Execution, ATailCallOfAHostFunctionHasRoomForItsResults) {
+  Program p;
+  constexpr std::size_t many = 600;
+  p.add_host("many", {}, std::vector<ValueType>(many, i64), [](const HostCall& call) {
+    for (std::size_t n = 0; n < call.results.size(); n++) call.results[n] = Cell::of_i64(n);
+    return HostOutcome::returned();
+  });
+  std::string results;
+  for (std::size_t n = 0; n < many; n++) results += " i64";
+  p.add("(module (import \"host\" \"many\" (func $many (result" + results +
+        "))) (func $tail (export \"tail\") (result" + results +
+        ") (return_call $many)) (func (export \"run\") (result" + results + ") (call $tail)))");
+  EXPECT_EQ(p.call("tail").back(), Cell::of_i64(many - 1));
+  EXPECT_EQ(p.call("run").back(), Cell::of_i64(many - 1));
+}
+
 // Bodies are validated at their first call: one that is wrong must not run, and not be taken for right later.
 TEST(Execution, AnInvalidFunctionTrapsWheneverItIsCalled) {
   Program p(

@@ -215,6 +215,15 @@ TEST(ParseModule, RefusesTypesThatAreNotThere) {
 }
 
 // A few bytes that announce a lot must not make room for it.
+TEST(ParseModule, SaysThatABodyIsTooLarge) {
+  Bytes content{0};
+  content.insert(content.end(), limits::body_bytes, 0x01);
+  content.push_back(0x0b);
+  const auto error = error_of(module_of({one_function, section(Section::code, {sized(content)})}));
+  EXPECT_FALSE(error.malformed);
+  EXPECT_THAT(error.message, testing::StartsWith("the body of a function is too large"));
+}
+
 TEST(ParseModule, BelievesNoCount) {
   const Bytes huge = {0xff, 0xff, 0xff, 0xff, 0x0f};
   for (const Section id :
