@@ -177,8 +177,7 @@ wasm::Stop Program::execute(std::uint32_t function, std::span<const wasm::Cell> 
     if (waits) wait();
     if (!waits && stop.kind != wasm::Stop::Kind::exhausted) return stop;
     if (!waits && fuel && *fuel == 0) return {.kind = wasm::Stop::Kind::trapped, .trap = wasm::Trap::out_of_fuel};
-    timed_out_ = configuration_.timeout && std::chrono::steady_clock::now() >= deadline_;
-    if (timed_out_) return stop;
+    if (configuration_.timeout && std::chrono::steady_clock::now() >= deadline_) return stop;
   }
 }
 

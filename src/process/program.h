@@ -65,7 +65,6 @@ class Program {
   std::optional<wasi::Wasi> wasi_;
   std::optional<std::uint32_t> start_, entry_;  // functions of the store
   std::chrono::steady_clock::time_point deadline_{};
-  bool timed_out_ = false;
 };
 
 }  // namespace doppel
