@@ -17,7 +17,7 @@ namespace {
 struct ProgramOptions {
   std::vector<std::string> folders, variables, environment_names;
   std::vector<int> listeners;
-  std::string invoke, memory, stack = "1M", clock = "host";
+  std::string invoke, memory, stack = "1M", clock = "host", engine = "interpreter";
   std::optional<std::string> fuel, timeout;
 };
 
@@ -106,6 +106,7 @@ Result<ProgramConfiguration> configuration_of(const ProgramOptions& o, const std
   c.wasi.listeners = o.listeners;
   if (auto taken = take_limits(o, c); !taken) return taken.failure();
   c.instruction_clock = o.clock == "instructions";
+  c.executor = o.engine == "fast" ? ProgramExecutor::fast : ProgramExecutor::interpreter;
   return c;
 }
 
@@ -163,6 +164,13 @@ void add_run_program(CLI::App& program, Action& action) {
                    "Time from the host's clock, or from counted instructions: then runs are repeatable")
       ->check(CLI::IsMember({"host", "instructions"}))
       ->type_name("host|instructions")
+      ->capture_default_str();
+  verb->add_option(
+          "--engine", o.engine,
+          "What executes it: the interpreter, or code that is made when a function is first called, some twenty times "
+          "as fast, which knows no --fuel, --timeout and --clock instructions yet")
+      ->check(CLI::IsMember({"interpreter", "fast"}))
+      ->type_name("interpreter|fast")
       ->capture_default_str();
   verb->footer(
       "The exit status is the program's; 134 when it was stopped by a trap, 124 by --timeout, and 2 for what cannot be "

@@ -111,6 +111,20 @@ Result<void> Program::link() {
     return error("{} cannot start: {}", c.file, wrong->message);
   }
   instance_ = std::get<wasm::Instance*>(instance);
+  return make_executor();
+}
+
+Result<void> Program::make_executor() {
+  const auto& c = configuration_;
+  if (c.executor == ProgramExecutor::fast) {
+    if (c.fuel || c.timeout || c.instruction_clock)
+      return error(
+          "compiled code counts no instructions: the interpreter does for --fuel, --timeout and --clock instructions");
+    auto engine = ProgramEngine::create(*store_, {.stack_bytes = c.stack_bytes});
+    if (!engine) return engine.failure();
+    engine_ = *std::move(engine);
+    return {};
+  }
   execution_ = std::make_unique<wasm::Execution>(
       *store_, std::uint32_t(std::min<std::uint64_t>(c.stack_bytes / sizeof(std::uint64_t), UINT32_MAX)),
       std::uint32_t(std::min<std::uint64_t>(c.stack_bytes / sizeof(wasm::Frame), UINT32_MAX)));
@@ -161,8 +175,16 @@ void Program::wait() {
   }
 }
 
-/// A call to its end, in slices where somebody looks at the time.
 wasm::Stop Program::execute(std::uint32_t function, std::span<const wasm::Cell> arguments) {
+  if (engine_) return engine_->call(function, arguments, results_);
+  const auto stop = interpret(function, arguments);
+  if (stop.kind == wasm::Stop::Kind::finished)
+    results_.assign(execution_->results().begin(), execution_->results().end());
+  return stop;
+}
+
+/// A call to its end, in slices where somebody looks at the time.
+wasm::Stop Program::interpret(std::uint32_t function, std::span<const wasm::Cell> arguments) {
   auto& fuel = configuration_.fuel;
   execution_->call(function, arguments);
   while (true) {
@@ -202,8 +224,7 @@ Result<ProgramEnd> Program::run() {
   auto end = end_of(stop);
   if (stop.kind == wasm::Stop::Kind::finished) {
     const auto& types = store_->type_of(*entry_).results;
-    for (std::size_t n = 0; n < types.size(); n++)
-      end.results.push_back(value_text(types[n], execution_->results()[n]));
+    for (std::size_t n = 0; n < types.size(); n++) end.results.push_back(value_text(types[n], results_[n]));
   }
   return end;
 }
@@ -222,8 +243,12 @@ ProgramEnd Program::end_of(const wasm::Stop& stop) const {
 }
 
 std::string Program::complaint(std::string_view reason) const {
+  std::vector<wasm::Frame> frames;
+  if (execution_) frames.assign(execution_->frames().begin(), execution_->frames().end());
+  if (engine_)  // of compiled code where it stopped, not how it came there
+    if (const auto place = engine_->trapped_at()) frames.push_back({.function = place->function, .pc = place->pc});
   return fmt::format("{} was stopped: {}{}", end_of_name(configuration_.file), reason,
-                     backtrace(*module_, *store_, execution_->frames()));
+                     backtrace(*module_, *store_, frames));
 }
 
 /// With what is wrong with a function that was not validated before it was called.

@@ -207,6 +207,31 @@ class Ends(Programs):
         process.stdout.close()
 
 
+class Compiled(Programs):
+    """The same programs as host code."""
+
+    def test_they_do_what_they_do_interpreted(self):
+        self.assertEqual(self.output("--engine", "fast", "--invoke", "ready", "functions.wat"), b"40\n")
+        self.assertEqual(self.output("--engine", "fast", "copy.wat", input=b"some words"), b"some words")
+        for status in (0, 1, 255):
+            self.output("--engine", "fast", "--invoke", "exit", "functions.wat", str(status), status=status)
+        grow = ["--memory-limit", "1M", "--invoke", "grow", "functions.wat", "15"]
+        self.assertEqual(self.output("--engine", "fast", *grow), self.output(*grow))
+        words = ["words.wat", "some", "words"]
+        self.assertEqual(self.output("--engine", "fast", *words, status=3), self.output(*words, status=3))
+
+    def test_a_trap_says_where_it_was(self):
+        places = self.stopped("--engine", "fast", "--invoke", "recurse", "functions.wat", "60", status=134, says=["integer divide by zero"])
+        self.assertRegex(places[0], r"\Aat divide \(byte 0x[0-9a-f]+\)\Z")
+        self.stopped("--engine", "fast", "--stack-limit", "16K", "--invoke", "recurse", "functions.wat", "2000", status=134,
+                     says=["call stack exhausted"])
+
+    def test_what_it_cannot_do_is_refused(self):
+        for option in (["--fuel", "1000"], ["--timeout", "1"], ["--clock", "instructions"]):
+            self.refused("--engine", "fast", *option, "--invoke", "ready", "functions.wat", says=["--fuel", "--timeout"])
+        self.refused("--engine", "slow", "functions.wat", says=["slow"])
+
+
 class Timeout(Programs):
     """--timeout stops a program whatever it does."""
 
