@@ -32,6 +32,7 @@ std::uint64_t aligned(std::uint64_t value, std::uint64_t to) { return (value + t
 
 Check check_of(std::uint64_t seed, std::initializer_list<std::span<const std::byte>> parts) {
   XXH3_state_t state;
+  XXH3_INITSTATE(&state);  // else what an earlier call left there may be taken for the seed's secret
   XXH3_128bits_reset_withSeed(&state, seed);
   for (const auto part : parts) XXH3_128bits_update(&state, part.data(), part.size());
   const auto hash = XXH3_128bits_digest(&state);
