@@ -15,7 +15,7 @@ namespace doppel {
 namespace {
 
 struct ProgramOptions {
-  std::vector<std::string> folders, variables, environment_names;
+  std::vector<std::string> folders, variables;
   std::vector<int> listeners;
   std::string invoke, memory, stack = "1M", clock = "host", engine = "interpreter";
   std::optional<std::string> fuel, timeout;

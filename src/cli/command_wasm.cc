@@ -1,10 +1,6 @@
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <cstdio>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <vector>
 
@@ -35,10 +31,9 @@ int print_text(const std::string& file) {
 }
 
 int run_script(const std::string& file, bool compiles) {
-  std::ifstream stream(file, std::ios::binary);
-  const std::string text((std::istreambuf_iterator<char>(stream)), std::istreambuf_iterator<char>());
-  if (!stream) return complain(fmt::format("cannot read {}", file));
-  const auto script = wasm::text::parse_script(text);
+  const auto bytes = read_whole_file(file);
+  if (!bytes) return complain(bytes.message());
+  const auto script = wasm::text::parse_script({reinterpret_cast<const char*>(bytes->data()), bytes->size()});
   if (const auto* wrong = std::get_if<wasm::text::TextError>(&script))
     return complain(fmt::format("{}:{}:{}: {}", file, wrong->line, wrong->column, wrong->message));
   wasm::InterpretingRunner interpreting;

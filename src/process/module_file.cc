@@ -13,11 +13,8 @@
 #include "guest/wasm/text/assemble.h"
 
 namespace doppel {
-namespace {
 
-constexpr std::array<std::uint8_t, 4> binary_magic = {0, 'a', 's', 'm'};
-
-Result<std::vector<std::uint8_t>> read_file(const std::string& path) {
+Result<std::vector<std::uint8_t>> read_whole_file(const std::string& path) {
   const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
   struct stat status;
   if (!file || ::fstat(file.get(), &status) != 0) return error("cannot open {}: {}", path, std::strerror(errno));
@@ -41,6 +38,10 @@ Result<std::vector<std::uint8_t>> read_file(const std::string& path) {
   return bytes;
 }
 
+namespace {
+
+constexpr std::array<std::uint8_t, 4> binary_magic = {0, 'a', 's', 'm'};
+
 Error wrong_text(const std::string& path, std::uint32_t line, std::uint32_t column, const std::string& message) {
   return error("{}:{}:{}: {}", path, line, column, message);
 }
@@ -54,7 +55,7 @@ Error wrong_module(const std::string& path, const wasm::ModuleError& wrong,
 }
 
 Result<std::shared_ptr<const wasm::Module>> load(const std::string& path, bool every_body) {
-  auto bytes = read_file(path);
+  auto bytes = read_whole_file(path);
   if (!bytes) return bytes.failure();
   std::vector<wasm::text::SourcePlace> places;
   const bool binary =

@@ -1,5 +1,6 @@
 #pragma once
 // Modules in files: binary, or in the text format.
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,6 +20,9 @@ Result<std::shared_ptr<const wasm::Module>> load_valid_module(const std::string&
 /// Modules with more bytes of code than this are validated function by function. Smaller ones take less than some
 /// milliseconds.
 inline constexpr std::uint32_t eagerly_validated_bytes = 1 << 18;
+
+/// All bytes of a file or pipe, at most as many as a module may have. Error: one sentence.
+Result<std::vector<std::uint8_t>> read_whole_file(const std::string& path);
 
 /// Whether the file at `path` is one that load_module() takes, by its first bytes or, for text, by its name.
 bool names_module(const std::string& path);

@@ -358,6 +358,15 @@ class Modules(Programs):
         self.refused(importing('"wasi_snapshot_preview1" "fd_write" (func)'), says=["wasi_snapshot_preview1.fd_write"])
         self.refused(importing('"wasi_snapshot_preview1" "fd_write" (memory 1)'), says=["wasi_snapshot_preview1.fd_write"])
 
+    def test_scripts_that_cannot_be_read(self):
+        (self.folder / "folder.wast").mkdir()
+        with open(self.file("large.wast", "("), "r+b") as large:
+            large.truncate(1 << 41)  # of a file system only
+        for name in ("folder.wast", "large.wast", "missing.wast", "/dev/null/x.wast"):
+            result = subprocess.run([PROGRAM, "wasm", "wast", name], cwd=self.folder, capture_output=True, timeout=PATIENCE)
+            self.assertEqual((result.returncode, result.stdout), (2, b""), name)
+            self.assertRegex(result.stderr.decode(), r"\Adoppel: [^\n]{10,400}[^.\n]\n\Z")
+
     def test_a_start_function(self):
         started = '(module (func $before unreachable) (start $before) (func (export "_start")))'
         self.assertRegex(self.stopped(self.file("started.wat", started), status=134, says=["unreachable"])[0], r"\Aat before ")

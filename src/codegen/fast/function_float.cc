@@ -110,14 +110,7 @@ void FunctionGenerator::float_compare(Value v, const Instruction& i) {
   const bool equal = kind == FloatCompare::le || kind == FloatCompare::ge;
   const auto holds = equal ? x86::CondCode::kUnsignedGE : x86::CondCode::kUnsignedGT;
   a_.emit(twice ? Inst::kIdVucomisd : Inst::kIdVucomiss, left, right);
-  if (fuses(v)) {
-    flags_of_ = v, flags_ = holds;
-    return;
-  }
-  const auto to = result(Type::i32);
-  a_.set(holds, x86::al);
-  a_.movzx(x86::gpd(to), x86::al);
-  define(v, to);
+  give_condition(v, holds);
 }
 
 namespace {

@@ -194,6 +194,7 @@ class FunctionGenerator {
   x86::CondCode compare_flags(const Instruction& i);
   void compare(Value v, const Instruction& i);
   bool fuses(Value v) const;
+  void give_condition(Value v, x86::CondCode holds);
   void select(Value v, const Instruction& i);
   void function_reference(Value v, const Instruction& i);
 

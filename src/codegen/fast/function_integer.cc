@@ -160,6 +160,11 @@ void FunctionGenerator::compare(Value v, const Instruction& i) {
   } else {
     holds = compare_flags(i);
   }
+  give_condition(v, holds);
+}
+
+/// The flags as a value: left where they are for the next instruction if that is what uses it.
+void FunctionGenerator::give_condition(Value v, x86::CondCode holds) {
   if (fuses(v)) {
     flags_of_ = v, flags_ = holds;
     return;
